@@ -1,0 +1,37 @@
+"""Image classifiers that show their reasons.
+
+Importing this package imports nothing heavy; each name below loads what it needs when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from protolens.config import RunConfig, read_run
+    from protolens.errors import ProtolensError
+    from protolens.evaluate import evaluate
+    from protolens.explain import explain
+    from protolens.report import write_report
+    from protolens.train import Run
+    from protolens.train.fitting import fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ProtolensError": "protolens.errors",
+    "Run": "protolens.train",
+    "RunConfig": "protolens.config",
+    "evaluate": "protolens.evaluate",
+    "explain": "protolens.explain",
+    "fit": "protolens.train",
+    "read_run": "protolens.config",
+    "write_report": "protolens.report",
+}
+
+__all__ = ["ProtolensError", "Run", "RunConfig", "evaluate", "explain", "fit", "read_run", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'protolens' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,361 @@
+"""The command line: words to calls. Nothing heavy is imported before a verb needs it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from protolens import __version__
+from protolens.config import merge
+from protolens.errors import ProtolensError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from protolens.evaluate import Evaluation
+    from protolens.train import Run
+
+SETTINGS = """\
+Every setting has a dotted name and can be changed behind the recipe:
+  --data.size 64 --model.prototypes 20 --stages.train.epochs 30 --train.batch 128
+`protolens list settings` names them all, `protolens list models` those of each model.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as everything here does. `verbs` holds the parser of each verb."""
+
+    verbs: dict[str, "Parser"]
+
+    def error(self, message: str) -> NoReturn:
+        """Turn argparse's complaint into the one exception."""
+        raise ProtolensError(f"{message}; `{self.prog} --help` shows the words")
+
+
+def make_parser() -> Parser:
+    """The verbs and their words."""
+    parser = Parser(prog="protolens", description="Image classifiers that show their reasons.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"protolens {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    parser.verbs = {}
+    common = Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    common.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+
+    def verb(name: str, help: str, epilog: str = "") -> Parser:
+        kind = argparse.RawDescriptionHelpFormatter
+        made: Parser = verbs.add_parser(
+            name, help=help, description=help, epilog=epilog, parents=[common], formatter_class=kind, allow_abbrev=False
+        )
+        parser.verbs[name] = made
+        return made
+
+    demo = verb("demo", "Train on embedded digits, evaluate, explain: a report in under two minutes.")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder (default: %(default)s)")
+
+    fit = verb("fit", "Train a model; leaves a run folder with a report.", SETTINGS)
+    fit.add_argument("recipe", nargs="?", help="a name from `protolens list recipes`, or a TOML file")
+    fit.add_argument("--model", help="a name from `protolens list models` (default: prototypedl)")
+    fit.add_argument("--data", help="a name from `protolens list data`, or folder:PATH (default: digits)")
+    fit.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else ~/.cache/protolens)")
+    fit.add_argument("--epochs", type=int, help="epochs of a model with one stage")
+    fit.add_argument("--seed", type=int, help="draws weights, order, augmentation and sampling (default: 0)")
+    fit.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    fit.add_argument("--leakage", help="an image that stands in two splits: stop, drop or allow (default: stop)")
+    fit.add_argument("--group", help="regular expression on paths: equal matches stay in one split")
+    fit.add_argument(
+        "--skip-unreadable", action="store_true", help="leave files out that cannot be read, and list them"
+    )
+    fit.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE, or runs/DATA-MODEL)")
+    fit.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+
+    evaluate = verb("evaluate", "Score a run on its test split, once; writes evaluation.json and the report.")
+    evaluate.add_argument("run", type=Path, help="run folder")
+    evaluate.add_argument("--again", action="store_true", help="read the test split again")
+    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+    explain = verb("explain", "Say why a run decides so about image files.")
+    explain.add_argument("run", type=Path, help="run folder")
+    explain.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+    explain.add_argument("--target", help="explain the logit of this class instead of the predicted one")
+    explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
+
+    listing = verb("list", "Name what there is: models, data, recipes, settings.")
+    listing.add_argument("what", choices=("models", "data", "recipes", "settings"))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. Errors are one sentence on standard error."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return run(words)
+    except ProtolensError as error:
+        if "--debug" in words:
+            raise
+        print(f"protolens: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("protolens: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if "--debug" in words:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        print(f"protolens: unexpected {type(error).__name__} ({first}); --debug shows where", file=sys.stderr)
+        return 2
+
+
+def run(words: list[str]) -> int:
+    """Parse the words and call the verb."""
+    parser = make_parser()
+    plain, settings = dotted_settings(words)
+    given, rest = parser.parse_known_args(plain)
+    if given.verb is None:
+        parser.print_help()
+        return 0
+    if rest:
+        options = [word for action in parser.verbs[given.verb]._actions for word in action.option_strings]
+        raise ProtolensError(f"{rest[0]} is not an option of {given.verb}{did_you_mean(rest[0], options)}")
+    if given.verb == "fit":
+        return do_fit(given, settings)
+    if settings:
+        raise ProtolensError(f"--{next(iter(settings))}. is a setting: only fit takes those")
+    return {"demo": do_demo, "evaluate": do_evaluate, "explain": do_explain, "list": do_list}[given.verb](given)
+
+
+def dotted_settings(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The plain words, and nested tables from those like --model.prototypes 20 or --model.prototypes=20."""
+    plain: list[str] = []
+    tables: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or "." not in name:
+            plain.append(word)
+            continue
+        if not equals:
+            value = next(rest, "")
+        if not value:
+            raise ProtolensError(f"{name} needs a value behind it")
+        table: Any = value
+        for key in reversed(name[2:].split(".")):
+            table = {key: table}
+        tables = merge(tables, table)
+    return plain, tables
+
+
+def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
+    """The verb `fit`."""
+    from protolens.config import read_run
+
+    data = {"name": given.data, "root": given.data_root, "leakage": given.leakage, "group": given.group}
+    named: dict[str, Any] = {
+        "data": data | {"skip_unreadable": given.skip_unreadable or None},
+        "model": {"name": given.model},
+        "train": {"device": given.device},
+        "seed": given.seed,
+    }
+    changes = merge(_given(named), settings)
+    config, where = read_run(given.recipe, changes)
+    from protolens.report import write_report
+    from protolens.train import fit
+
+    if given.epochs is not None:
+        config = with_epochs(config, given.epochs, where)
+    folder = given.out or Path("runs") / default_name(given.recipe, config)
+    run = fit(config, folder, resume=given.resume, where=where)
+    write_report(run)
+    chosen = run.facts["chosen"][-1]
+    result = {"run": str(folder), "stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
+    said = f"epoch {chosen['epoch']} was chosen: validation {config.train.select} {_figure(chosen['score'])}"
+    _tell(given, result, f"{said}; {folder}/report.html\nnext: protolens evaluate {folder}")
+    return 0
+
+
+def with_epochs(config: Any, epochs: int, where: str) -> Any:
+    """The run with so many epochs. Raises ProtolensError for a model of several stages: each has its own number."""
+    from dataclasses import replace
+
+    from protolens.models import stage_names
+
+    stages = stage_names(config.model, where)
+    if len(stages) > 1:
+        names = ", ".join(f"--stages.{name}.epochs" for name in stages)
+        raise ProtolensError(f"--epochs: {config.model['name']} has several stages; write {names}")
+    return replace(config, stages=merge(config.stages, {stages[0]: {"epochs": epochs}}))
+
+
+def default_name(recipe: str | None, config: Any) -> str:
+    """The folder's name where none is given."""
+    if recipe:
+        return Path(recipe).stem
+    return f"{config.data.name}-{config.model['name']}".replace(":", "-").replace("/", "-").strip("-.")
+
+
+def do_evaluate(given: argparse.Namespace) -> int:
+    """The verb `evaluate`."""
+    from protolens.evaluate import evaluate
+    from protolens.report import write_report
+    from protolens.train import Run
+
+    run = Run.open(given.run)
+    evaluation = evaluate(run, again=given.again, device=given.device)
+    report = write_report(run)
+    if given.json:
+        print(json.dumps({**evaluation.content, "examples": None, "report": str(report)}))
+        return 0
+    show_evaluation(run, evaluation)
+    print(report)
+    return 0
+
+
+def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
+    """The figures of an evaluation as a table."""
+    from rich.table import Table
+
+    scores = evaluation.content
+    low, high = scores["accuracy_interval"]
+    table = Table("test split", "value", "", title=f"{run.folder}: {scores['images']:,} test images")
+    table.add_row("accuracy", _figure(scores["accuracy"]), f"95 % interval {_figure(low)} to {_figure(high)}")
+    table.add_row("balanced accuracy", _figure(scores["balanced_accuracy"]), "mean of the classes' recall")
+    table.add_row("area under ROC", f"{scores['area_under_roc']:.4f}", "0.5 is chance")
+    table.add_row("most common class", _figure(scores["always_most_common_class"]), "accuracy of always saying it")
+    _console().print(table)
+
+
+def do_explain(given: argparse.Namespace) -> int:
+    """The verb `explain`."""
+    from protolens.data import read_image
+    from protolens.data.pictures import to_png
+    from protolens.explain import explain
+    from protolens.report import write_explanations
+    from protolens.train import Run
+
+    run = Run.open(given.run)
+    explanations = explain(run, given.images, given.target)
+    task = run.facts["data"]
+    size = (task["height"], task["width"])
+    pictures = [to_png(read_image(path, task["bands"], size)) for path in given.images]
+    page = write_explanations(run, explanations, pictures, given.out or run.folder / "explanations")
+    if given.json:
+        print(json.dumps([explanation.to_dict() for explanation in explanations]))
+        return 0
+    for explanation in explanations:
+        show_explanation(explanation)
+    print(page)
+    return 0
+
+
+def show_explanation(explanation: Any, rows: int = 5) -> None:
+    """An explanation as a table whose last column sums to the logit."""
+    from rich.table import Table
+
+    title = f"{explanation.image}: {explanation.sentence}"
+    table = Table("prototype", "class", "similarity", "usual", "weight", "adds", title=title, title_justify="left")
+    table.add_row("", "", "", "", "the average training image", f"{explanation.baseline:+.2f}")
+    for reason in explanation.reasons[:rows]:
+        figures = (f"{reason.similarity:.2f}", f"{reason.usual:.2f}", f"{reason.weight:+.2f}", f"{reason.lift:+.2f}")
+        table.add_row(str(reason.prototype), reason.class_name, *figures)
+    others = explanation.reasons[rows:]
+    if others:
+        table.add_row("", f"{len(others)} more", "", "", "", f"{sum(reason.lift for reason in others):+.2f}")
+    table.add_row("", f"logit of {explanation.explained}", "", "", "sum", f"{explanation.logit:+.2f}")
+    _console().print(table)
+
+
+def do_demo(given: argparse.Namespace) -> int:
+    """The verb `demo`: the main job on images that come along."""
+    from protolens.config import read_run
+    from protolens.evaluate import evaluate
+    from protolens.report import write_report
+    from protolens.train import fit
+
+    config, where = read_run("digits-prototypedl")
+    run = fit(config, given.out, resume=True, where=where)
+    evaluation = evaluate(run)
+    report = write_report(run)
+    if given.json:
+        print(json.dumps({"run": str(given.out), "accuracy": evaluation.accuracy, "report": str(report)}))
+        return 0
+    show_evaluation(run, evaluation)
+    print(f"open {report} in a browser")
+    return 0
+
+
+def do_list(given: argparse.Namespace) -> int:
+    """The verb `list`."""
+    rows = {"models": list_models, "data": list_data, "recipes": list_recipes, "settings": list_settings}[given.what]()
+    if given.json:
+        print(json.dumps(rows))
+        return 0
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, no_wrap=bool(column))
+    for row in rows:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    _console().print(table)
+    return 0
+
+
+def list_models() -> list[dict[str, Any]]:
+    """The settings of each model."""
+    from protolens.config import settings_of
+    from protolens.models import MODELS, settings_class
+
+    rows = []
+    for name in MODELS:
+        for setting, kind, default, help in settings_of(settings_class(name), "model"):
+            rows.append({"model": name, "setting": setting, "type": kind, "default": default, "": help})
+    return rows
+
+
+def list_data() -> list[dict[str, Any]]:
+    """The data sets of the catalog."""
+    from protolens.data import catalog
+
+    return [{"data": name, "": description} for name, description in catalog().items()]
+
+
+def list_recipes() -> list[dict[str, Any]]:
+    """The recipes that come along, with the first line of each."""
+    from protolens.config import RECIPES, recipe_names
+
+    lines = {name: (RECIPES / f"{name}.toml").read_text(encoding="utf-8").splitlines()[0] for name in recipe_names()}
+    return [{"recipe": name, "": line.lstrip("# ")} for name, line in lines.items()]
+
+
+def list_settings() -> list[dict[str, Any]]:
+    """Every setting but those of the models."""
+    from protolens.config import RunConfig, Stage, settings_of
+
+    both = [*settings_of(RunConfig, ""), *settings_of(Stage, "stages.NAME")]
+    return [{"setting": name, "type": kind, "default": default, "": help} for name, kind, default, help in both]
+
+
+def _given(table: dict[str, Any]) -> dict[str, Any]:
+    """A nested table without what was not given."""
+    inner = {key: _given(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in inner.items() if value is not None}
+
+
+def _figure(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # a file or a pipe has no width of its own
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _tell(given: argparse.Namespace, result: dict[str, Any], sentence: str) -> None:
+    print(json.dumps(result) if given.json else sentence)

@@ -1,0 +1,29 @@
+"""Images and where they come from: catalog, splits, leakage guard, batches, augmentation. Uses config and errors only.
+
+Nothing here looks at test pixels but the guard, which compares digests.
+"""
+
+from protolens.data.augment import augment
+from protolens.data.batches import Batch, balanced_weights, plain_batches, to_float, training_batches
+from protolens.data.catalog import catalog
+from protolens.data.dataset import DataSet, open_data
+from protolens.data.decode import read_image
+from protolens.data.images import Images, MemoryImages, StreamedImages
+from protolens.data.leakage import Leak
+
+__all__ = [
+    "Batch",
+    "DataSet",
+    "Images",
+    "Leak",
+    "MemoryImages",
+    "StreamedImages",
+    "augment",
+    "balanced_weights",
+    "catalog",
+    "open_data",
+    "plain_batches",
+    "read_image",
+    "to_float",
+    "training_batches",
+]

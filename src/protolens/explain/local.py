@@ -1,0 +1,149 @@
+"""Local explanations: which prototypes an image is like, and what each adds to the logit of a class."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from protolens.data import read_image, to_float
+from protolens.errors import ProtolensError, did_you_mean
+from protolens.models import Evidence, PrototypeModel
+from protolens.train import Run
+
+
+@dataclass(frozen=True)
+class Reason:
+    """What one prototype says about the explained class: similarity x weight = contribution."""
+
+    prototype: int
+    class_name: str  # the class that the prototype speaks for most
+    similarity: float
+    weight: float
+    contribution: float
+    usual: float  # mean similarity over the training images
+
+    @property
+    def lift(self) -> float:
+        """What it adds beyond what it adds for the average training image: (similarity - usual) x weight."""
+        return (self.similarity - self.usual) * self.weight
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image as people call it; its position and label where it comes from a split."""
+
+    image: str
+    index: int | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The decision about one image and its reasons, the strongest lift first.
+
+    `bias` and the contributions sum to `logit`; so do `baseline` (the logit at the usual similarities) and the lifts.
+    """
+
+    image: str
+    index: int | None  # in its split, for an image of a data set
+    label: str | None
+    predicted: str
+    explained: str  # the class whose logit is explained, the predicted one unless another was asked for
+    probability: float  # of the explained class
+    probabilities: dict[str, float]
+    logit: float
+    bias: float
+    nearest: int  # the most similar prototype
+    reasons: tuple[Reason, ...]
+
+    @property
+    def baseline(self) -> float:
+        """The logit of an image that is as similar to each prototype as the training images are on average."""
+        return self.bias + sum(reason.usual * reason.weight for reason in self.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data, for JSON."""
+        reasons = [asdict(reason) | {"lift": reason.lift} for reason in self.reasons]
+        return asdict(self) | {"baseline": self.baseline, "sentence": self.sentence, "reasons": reasons}
+
+    @property
+    def sentence(self) -> str:
+        """The decision in words."""
+        first = f"{self.explained}, with {100 * self.probability:.0f} %."
+        pro = next((reason for reason in self.reasons if reason.lift > 0), None)
+        con = next((reason for reason in self.reasons if reason.lift < 0), None)
+        said = [f"prototype {r.prototype} ({r.class_name}) speaks {how}" for r, how in
+                ((pro, "for it most"), (con, "against it most")) if r]  # fmt: skip
+        return f"{first} {'; '.join(said).capitalize()}." if said else first
+
+
+def explain_images(
+    model: PrototypeModel,
+    images: Tensor,
+    subjects: Sequence[Subject],
+    usual: Tensor | None = None,
+    target: str | None = None,
+) -> list[Explanation]:
+    """Explain a batch of images; the model is left as it was.
+
+    images: [B, C, H, W], floats in [0, 1]; usual: [P], mean similarities over the training images, 0 if not given;
+    target: the class to explain, instead of each image's predicted one. Raises ProtolensError for an unknown class.
+    """
+    classes = model.task.classes
+    if target is not None and target not in classes:
+        raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
+    evidence, weights, bias, class_of = _look(model, images)
+    usual = torch.zeros(len(class_of)) if usual is None else usual
+    explanations = []
+    for row, subject in enumerate(subjects):
+        logits, similarity = evidence.logits[row], evidence.similarity[row]
+        predicted = int(logits.argmax())
+        explained = classes.index(target) if target is not None else predicted
+        probabilities = logits.double().softmax(dim=0).tolist()
+        columns = (similarity.tolist(), weights[:, explained].tolist(), usual.tolist())
+        reasons = [
+            Reason(number, classes[class_of[number]], like, weight, like * weight, often)
+            for number, (like, weight, often) in enumerate(zip(*columns, strict=True))
+        ]
+        explanations.append(
+            Explanation(
+                **vars(subject),
+                predicted=classes[predicted],
+                explained=classes[explained],
+                probability=probabilities[explained],
+                probabilities=dict(zip(classes, probabilities, strict=True)),
+                logit=float(logits[explained]),
+                bias=float(bias[explained]),
+                nearest=int(similarity.argmax()),
+                reasons=tuple(sorted(reasons, key=lambda reason: -abs(reason.lift))),
+            )
+        )
+    return explanations
+
+
+@torch.inference_mode()
+def _look(model: PrototypeModel, images: Tensor) -> tuple[Evidence, Tensor, Tensor, list[int]]:
+    training = model.training
+    model.eval()
+    evidence = model.evidence(images.to(model.device)).cpu()
+    weights, bias = model.prototype_weights().detach().cpu(), model.bias().detach().cpu()
+    class_of = model.class_of().tolist()
+    model.train(training)
+    return evidence, weights, bias, class_of
+
+
+def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | None = None) -> list[Explanation]:
+    """Explain image files by a finished run, in the order given.
+
+    target: the class to explain, instead of the predicted one. Raises ProtolensError for a file that is no image.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = run.model()
+    task = model.task
+    pixels = torch.stack([read_image(Path(path), task.bands, task.size) for path in images])
+    subjects = [Subject(str(path)) for path in images]
+    usual = torch.tensor([prototype["usual_similarity"] for prototype in run.prototypes])
+    return explain_images(model, to_float(pixels, model.device), subjects, usual, target)

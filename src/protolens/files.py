@@ -1,0 +1,55 @@
+"""Writing files so that a crash, a full disk or a second reader never meets half of one."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from protolens.errors import ProtolensError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to a temporary file beside `path`, flush it to the disk, then rename it into place.
+
+    Raises ProtolensError when the disk is full or the folder cannot be written; what stood at `path` is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> ProtolensError:
+    """The sentence for a write that failed."""
+    reason = error.strerror or str(error)
+    return ProtolensError(f"{path} cannot be written ({reason}); free some space or choose another --out")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as a whole."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON as a whole, readable by people; NaN has no place in it."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that protolens wrote. Raises ProtolensError when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ProtolensError(f"{path} does not exist") from None
+    except (ValueError, OSError) as error:
+        raise ProtolensError(f"{path} cannot be read ({error})") from error

@@ -1,0 +1,24 @@
+"""The family: one file a method, each a choice for every slot, its loss terms and its calendar of stages.
+
+May use: nn, data, config. base.py holds the contract, registry.py finds a model by name.
+"""
+
+from protolens.models.base import Evidence, PrototypeModel, Provenance
+from protolens.models.registry import MODELS, build_model, calendar, complete, model_class, settings_class, stage_names
+from protolens.models.weights import load_model, save_model, state_digest
+
+__all__ = [
+    "MODELS",
+    "Evidence",
+    "PrototypeModel",
+    "Provenance",
+    "build_model",
+    "calendar",
+    "complete",
+    "load_model",
+    "model_class",
+    "save_model",
+    "settings_class",
+    "stage_names",
+    "state_digest",
+]

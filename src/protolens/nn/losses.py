@@ -1,0 +1,57 @@
+"""Loss terms as pure functions, without weights: those live in the stage."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def classification(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Softmax cross entropy, a weighted mean over the batch.
+
+    logits: [B, K]; labels: [B]; weights: [B], how much each image counts, or None for equally.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels)
+    return (F.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
+
+
+def squared_error(pictures: Tensor, images: Tensor) -> Tensor:
+    """Sum over pixels of the squared error, mean over the batch (PrototypeDL, eq. 2). Both [B, C, H, W]."""
+    return (pictures - images).square().flatten(1).sum(dim=1).mean()
+
+
+def mean_squared_error(pictures: Tensor, images: Tensor) -> Tensor:
+    """Mean squared error over pixels and batch (the port of 1yian). Both [B, C, H, W]."""
+    return F.mse_loss(pictures, images)
+
+
+def error_norm(pictures: Tensor, images: Tensor) -> Tensor:
+    """Euclidean norm of the error of an image, mean over the batch (the port of p-kar). Both [B, C, H, W]."""
+    return (pictures - images).flatten(1).norm(dim=1).mean()
+
+
+def absolute_error(pictures: Tensor, images: Tensor) -> Tensor:
+    """Sum over pixels of the absolute error, mean over the batch (p-kar's option). Both [B, C, H, W]."""
+    return (pictures - images).abs().flatten(1).sum(dim=1).mean()
+
+
+RECONSTRUCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": squared_error,
+    "mean-squared": mean_squared_error,
+    "norm": error_norm,
+    "absolute": absolute_error,
+}
+
+
+def prototype_coverage(distance: Tensor) -> Tensor:
+    """Mean distance of each prototype to the nearest code of the batch (PrototypeDL, R1). distance: [B, P].
+
+    A prototype without a match in a small batch is pulled to a stranger: keep batches of some hundred images.
+    """
+    return distance.amin(dim=0).mean()
+
+
+def code_coverage(distance: Tensor) -> Tensor:
+    """Mean distance of each code to the nearest prototype (PrototypeDL, R2). distance: [B, P]."""
+    return distance.amin(dim=1).mean()

@@ -1,0 +1,10 @@
+"""What a finished run looks like to people: a one-file HTML report, pages of explanations, figures for a paper.
+
+May use: evaluate, explain, train, models, config. Everything is drawn from the files of the run folder; no data set is
+opened and nothing is computed by a model.
+"""
+
+from protolens.report.explanations import write_explanations
+from protolens.report.report import write_report
+
+__all__ = ["write_explanations", "write_report"]

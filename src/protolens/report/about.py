@@ -1,0 +1,186 @@
+"""What a run was made of: its model and data in words, its settings, and how to make it again."""
+
+import importlib
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from protolens.config import RunConfig, Stage, settings_of, to_mapping, to_toml
+from protolens.models import MODELS, model_class, settings_class
+from protolens.report.numbers import NONE, count, counted, percent, three
+from protolens.train import Run
+from protolens.train.progress import duration
+
+BANDS = {1: "grey", 3: "colour"}
+LEAKS = 20  # of which the names are shown
+UNEVEN = 1.5  # a set is called uneven when its largest class has so many times the images of its smallest
+
+
+def name_of(run: Run) -> str:
+    """What people call the run: its folder's name."""
+    return run.folder.resolve().name
+
+
+def path_of(folder: Path) -> str:
+    """The folder as a person in the working directory would type it."""
+    path = folder.resolve()
+    below = path.is_relative_to(Path.cwd())
+    return shlex.quote(os.fspath(path.relative_to(Path.cwd())) if below and path != Path.cwd() else str(folder))
+
+
+def model_words(facts: Mapping[str, Any], prototypes: int) -> str:
+    """The model in a sentence: what its module says of it, and its size."""
+    name = facts["model"]["name"]
+    what = name
+    if name in MODELS:
+        module = importlib.import_module(model_class(name).__module__)
+        what = (module.__doc__ or name).strip().splitlines()[0].rstrip(".")
+    size = counted(facts["model"]["parameters"], "parameter")
+    return f"{what}. {counted(prototypes, 'prototype')}, {size}."
+
+
+def shape_words(data: Mapping[str, Any]) -> str:
+    """Width, height and bands of an image in words."""
+    bands = BANDS.get(data["bands"], f"{data['bands']} bands")
+    return f"{data['width']} × {data['height']} pixels, {bands}"
+
+
+def is_uneven(data: Mapping[str, Any]) -> bool:
+    """Whether some class has many more training images than another."""
+    images = data["splits"]["training"]["per_class"]
+    return max(images) > UNEVEN * min(images)
+
+
+def most_common(data: Mapping[str, Any]) -> str:
+    """The class with the most training images."""
+    images = data["splits"]["training"]["per_class"]
+    return str(data["classes"][images.index(max(images))])
+
+
+def data_section(run: Run) -> dict[str, Any]:
+    """What was it trained on?"""
+    data = run.facts["data"]
+    splits = data["splits"]
+    training = splits["training"]["per_class"]
+    largest = max(training)
+    classes = [
+        {
+            "name": name,
+            "images": [count(split["per_class"][k]) for split in splits.values()],
+            "bar": f"{100 * training[k] / largest:.1f}%" if largest else "0%",
+            "share": percent(training[k] / max(1, sum(training))),
+        }
+        for k, name in enumerate(data["classes"])
+    ]
+    return {
+        "sentence": _data_sentence(data),
+        "splits": [{"name": name, **split, "total": count(split["images"])} for name, split in splits.items()],
+        "classes": classes,
+        "leaks": [_leak_row(leak) for leak in data["leaks"][:LEAKS]],
+        "leak_sentence": leak_sentence(data["leaks"]),
+        "notes": data["notes"],
+        "uneven": is_uneven(data),
+    }
+
+
+def _data_sentence(data: Mapping[str, Any]) -> str:
+    splits, training = data["splits"], data["splits"]["training"]["per_class"]
+    low, high = min(training), max(training)
+    if is_uneven(data):
+        rarest = data["classes"][training.index(low)]
+        times = f"{three(high / low)} times the {count(low)} of {rarest}" if low else f"{rarest} has none"
+        balance = f"the classes are uneven: {most_common(data)} has {count(high)}, {times}"
+    else:
+        each = count(low) if low == high else f"{count(low)} to {count(high)}"
+        balance = f"the classes are even, {each} training images each"
+    kept = f"{count(splits['validation']['images'])} were kept aside to choose the epoch"
+    test = f"{count(splits['test']['images'])} for the test"
+    seen = counted(splits["training"]["images"], "image")
+    return f"On {seen} of {data['name']} in {counted(len(data['classes']), 'class')}; {kept} and {test}; {balance}."
+
+
+def leak_sentence(leaks: Sequence[Mapping[str, Any]]) -> str:
+    """Whether an image stood in two splits, and what was done."""
+    if not leaks:
+        return "No: every image was compared with all others, and no two splits share one."
+    done = Counter(leak["action"] for leak in leaks)
+    said = ", ".join(f"{count(number)} {action}" for action, number in sorted(done.items()))
+    shown = f"; the first {LEAKS} stand below, all in run.json" if len(leaks) > LEAKS else ""
+    return f"Yes: {counted(len(leaks), 'pair')} of images, {said}{shown}."
+
+
+def _leak_row(leak: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "first": f"{leak['first']} in {leak['first_split']}",
+        "second": f"{leak['second']} in {leak['second_split']}",
+        "why": "equal pixels" if leak["why"] == "pixels" else f"{leak['why']} {leak['key']}",
+        "done": f"dropped from {leak['first_split']}" if leak["action"] == "dropped" else leak["action"],
+    }
+
+
+def settings_rows(run: Run) -> list[dict[str, str]]:
+    """Every setting that decides the run, with what it means."""
+    meaning = _meanings(run.config)
+    rows = []
+    for name, value in _flat(without_place(run.config)):
+        parts = name.split(".")
+        known = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        help = next((meaning[place] for place in known if place in meaning), "")
+        rows.append({"name": name, "value": _value(value), "help": help})
+    return rows
+
+
+def _meanings(config: RunConfig) -> dict[str, str]:
+    meaning = {name: help for name, _, _, help in settings_of(RunConfig, "")}
+    for stage in config.stages:
+        meaning |= {name: help for name, _, _, help in settings_of(Stage, f"stages.{stage}")}
+    if config.model.get("name") in MODELS:
+        meaning |= {name: help for name, _, _, help in settings_of(settings_class(config.model["name"]), "model")}
+    return meaning
+
+
+def without_place(config: RunConfig) -> dict[str, Any]:
+    """The settings as tables, without where the images lie on this machine: that is nobody else's business."""
+    tables = to_mapping(config)
+    tables["data"].pop("root", None)
+    return tables
+
+
+def _flat(tables: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tables.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        else:
+            yield name, value
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def again_section(run: Run) -> dict[str, Any]:
+    """How can I make it again?"""
+    made, folder = run.facts["made_with"], path_of(run.folder)
+    versions = ", ".join(f"{name} {made[name]}" for name in ("protolens", "torch", "python") if name in made)
+    threads, processes = made.get("threads"), made.get("processes", 1)
+    device = {"cpu": "the CPU"}.get(made.get("device", NONE), made.get("device", NONE))
+    where = f"{device} with {counted(threads, 'thread')}" if threads else device
+    if processes > 1:
+        where += f", {counted(processes, 'process')}"
+    return {
+        "sentence": f"With the two commands below; it took {duration(run.facts['seconds'])} on {where}.",
+        "commands": [f"protolens fit {folder}/config.toml --out {folder}-again", f"protolens evaluate {folder}-again"],
+        "toml": to_toml(without_place(run.config)),
+        "facts": [
+            ("made with", versions),
+            ("on", where),
+            ("model", run.facts["model"]["digest"]),
+            *((f"{name} images", split["digest"]) for name, split in run.facts["data"]["splits"].items()),
+        ],
+    }

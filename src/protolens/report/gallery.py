@@ -1,0 +1,175 @@
+"""What a run has learnt: its prototypes by class, what they are used for, and what is odd about them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protolens.report.numbers import count, counted, fixed, percent, signed
+from protolens.report.pictures import Album, Picture
+from protolens.train import Run
+
+PURE = 0.8  # a prototype is called mixed when less than this share of its images is of one class
+WEIGHT = 2  # decimals of a weight
+LEVELS = 4  # of shade for each sign of a weight
+MEND = "the run folder is damaged, make the run again with `protolens fit`"
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """A prototype as the report shows it."""
+
+    number: int
+    class_name: str
+    images: int  # training images to which it is the most similar one
+    nearest: Picture
+    decoded: Picture | None
+    nearest_words: str  # the training image that stands for it
+    use: str
+    findings: tuple[str, ...]
+
+    @property
+    def picture(self) -> Picture:
+        """What it looks like: its decoded picture, or the training image nearest to it."""
+        return self.decoded or self.nearest
+
+    @property
+    def alt(self) -> str:
+        """What its picture shows, for those who do not see it."""
+        if self.decoded:
+            return f"prototype {self.number}, which speaks for {self.class_name}, decoded to a picture"
+        return f"the training image nearest to prototype {self.number}, which speaks for {self.class_name}"
+
+
+def read_prototypes(run: Run, album: Album) -> list[Prototype]:
+    """The prototypes of a run with their pictures. Raises ProtolensError where a picture is missing."""
+    total = sum(sum(entry["uses"]) for entry in run.prototypes)
+    twins = _same_nearest(run.prototypes)
+    return [_read(entry, album, total, twins[entry["prototype"]]) for entry in run.prototypes]
+
+
+def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int]) -> Prototype:
+    origin = entry["provenance"]
+    images = sum(entry["uses"])
+    use = "used by no training image"
+    if images:
+        use = f"used by {counted(images, 'training image')} ({percent(images / total)})"
+    decoded = album.open(entry["decoded"], MEND) if entry["decoded"] else None
+    return Prototype(
+        number=entry["prototype"],
+        class_name=entry["class"],
+        images=images,
+        nearest=album.open(entry["image"], MEND),
+        decoded=decoded,
+        nearest_words=f"{origin['name']} ({origin['label']})" if origin else "of unknown name",
+        use=f"{use}, {percent(entry['purity'])} of them {entry['most_used_by']}" if images else use,
+        findings=tuple(findings(entry, twins, blank=decoded is not None and decoded.blank)),
+    )
+
+
+def findings(entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = False) -> list[str]:
+    """What is odd about a prototype, as words.
+
+    twins: prototypes with the same nearest training image; blank: whether its decoded picture shows nothing.
+    """
+    own, origin, user = entry["class"], entry["provenance"], entry["most_used_by"]
+    said = []
+    if user is None:
+        said.append("never used: every training image is more like another prototype")
+    elif user != own:
+        said.append(f"stands for {own} by its weight but is used most by {user}")
+    if user is not None and entry["purity"] < PURE:
+        said.append(f"mixed: only {percent(entry['purity'])} of its images are of one class")
+    if origin and origin["label"] != own:
+        said.append(f"looks like {origin['label']} (nearest training image) but speaks for {own}")
+    if blank:
+        said.append("its decoded picture is blank: the decoder has learnt nothing about it")
+    if twins:
+        said.append(f"its nearest training image is also that of {_listed(twins)}")
+    return said
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    words = [str(number) for number in numbers]
+    if len(words) == 1:
+        return f"prototype {words[0]}"
+    return f"prototypes {', '.join(words[:-1])} and {words[-1]}"
+
+
+def _same_nearest(entries: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
+    """For each prototype, the others that have the same nearest training image."""
+    place = {
+        entry["prototype"]: entry["provenance"] and (entry["provenance"]["split"], entry["provenance"]["index"])
+        for entry in entries
+    }
+    return {
+        number: [other for other, there in place.items() if there == here and here and other != number]
+        for number, here in place.items()
+    }
+
+
+def gallery_section(run: Run, prototypes: Sequence[Prototype]) -> dict[str, Any]:
+    """What has it learnt?"""
+    classes = run.facts["data"]["classes"]
+    groups = [
+        {"name": name, "prototypes": [prototype for prototype in prototypes if prototype.class_name == name]}
+        for name in classes
+    ]
+    silent = [group["name"] for group in groups if not group["prototypes"]]
+    return {
+        "sentence": _sentence(prototypes, silent),
+        "groups": [group for group in groups if group["prototypes"]],
+        "silent": silent,
+        "decoded": any(prototype.decoded for prototype in prototypes),
+        "weights": weight_rows(run.prototypes, classes),
+        "shades": weight_shades(run.prototypes),
+        "classes": classes,
+    }
+
+
+def _sentence(prototypes: Sequence[Prototype], silent: Sequence[str]) -> str:
+    unused = sum(prototype.images == 0 for prototype in prototypes)
+    odd = sum(bool(prototype.findings) for prototype in prototypes)
+    per_class = Counter(prototype.class_name for prototype in prototypes)
+    use = f"{count(unused)} of them never used" if unused else "every one of them used"
+    said = [f"{counted(len(prototypes), 'prototype')} for {counted(len(per_class), 'class')}, {use}"]
+    if silent:
+        said.append(f"no prototype speaks for {_some(silent)}")
+    said.append(f"something is odd about {count(odd)}: read the lines marked with a flag" if odd else "nothing is odd")
+    return "; ".join(said) + "."
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {count(len(names) - most)} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def largest_weight(entries: Sequence[Mapping[str, Any]]) -> float:
+    """The largest weight in size; 1 where all are 0."""
+    return max((abs(weight) for entry in entries for weight in entry["weights"]), default=0.0) or 1.0
+
+
+def weight_rows(entries: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a prototype: what a unit of similarity to it adds to each class; its strongest class is marked."""
+    largest = largest_weight(entries)
+    rows = []
+    for entry in entries:
+        cells = [
+            {"text": fixed(weight, WEIGHT), "shade": weight_shade(weight / largest), "own": name == entry["class"]}
+            for name, weight in zip(classes, entry["weights"], strict=True)
+        ]
+        rows.append({"number": entry["prototype"], "class_name": entry["class"], "cells": cells})
+    return rows
+
+
+def weight_shade(share: float) -> str:
+    """The class of a cell: how strongly it speaks "for" or "against", empty near 0. share: of the largest weight."""
+    level = min(LEVELS, int((LEVELS + 1) * abs(share)))
+    return f"{'for' if share > 0 else 'against'}-{level}" if level else ""
+
+
+def weight_shades(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The shades and the smallest weight of each, from the strongest against to the strongest for."""
+    step = largest_weight(entries) / (LEVELS + 1)
+    levels = [*range(-LEVELS, 0), *range(1, LEVELS + 1)]
+    return [(f"{'for' if level > 0 else 'against'}-{abs(level)}", signed(level * step, WEIGHT)) for level in levels]

@@ -1,0 +1,59 @@
+"""The report of a run: one HTML file, and its figures as PNG files."""
+
+from pathlib import Path
+from typing import Any
+
+from protolens.files import read_json, write_bytes, write_text
+from protolens.report.about import again_section, data_section, model_words, name_of, path_of, shape_words
+from protolens.report.gallery import gallery_section, read_prototypes
+from protolens.report.learning import learning_section
+from protolens.report.page import render
+from protolens.report.pictures import Album
+from protolens.report.quality import quality_section, verdict
+from protolens.report.samples import make_figures, read_examples, sample_section
+from protolens.train import Run
+
+
+def write_report(run: Run | Path | str) -> Path:
+    """Write RUN/report.html and RUN/figures/*.png from the files of a run folder; returns the report's path.
+
+    A run that was not evaluated has a report as well, without what an evaluation would say. Raises ProtolensError when
+    a file of the run is missing or damaged.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    album = Album(run.folder)
+    prototypes = read_prototypes(run, album)
+    evaluation = read_evaluation(run)
+    examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
+    data = run.facts["data"]
+    page = render(
+        "report.html",
+        name=name_of(run),
+        model=model_words(run.facts, len(prototypes)),
+        shape=shape_words(data),
+        set=data["name"],
+        command=f"protolens evaluate {path_of(run.folder)}",
+        verdict=verdict(evaluation, data) if evaluation else None,
+        data=data_section(run),
+        learning=learning_section(run),
+        quality=quality_section(evaluation, data) if evaluation else None,
+        gallery=gallery_section(run, prototypes),
+        prototypes=prototypes,
+        examples=examples,
+        samples=sample_section(examples) if examples else None,
+        again=again_section(run),
+    )
+    for name, content in make_figures(prototypes, examples).items():
+        write_bytes(run.folder / "figures" / name, content)
+    path = run.folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def read_evaluation(run: Run) -> dict[str, Any] | None:
+    """evaluation.json; None where there is none, or where it is that of an earlier model in this folder."""
+    path = run.folder / "evaluation.json"
+    if not path.exists():
+        return None
+    content: dict[str, Any] = read_json(path)
+    return content if content["model"] == run.facts["model"]["digest"] else None

@@ -1,0 +1,25 @@
+"""Training: the loop over stages, checkpoints, processes, and the run folder that it leaves.
+
+May use: models, nn, data, config. `fit` is the verb; Run reads what it left.
+"""
+
+from protolens.train.fitting import fit
+from protolens.train.loop import StoppedError
+from protolens.train.record import Run
+from protolens.train.team import Team, assemble
+from protolens.train.tracing import Trace, trace
+from protolens.train.validation import accuracy, balanced_accuracy, confusion, predict
+
+__all__ = [
+    "Run",
+    "StoppedError",
+    "Team",
+    "Trace",
+    "accuracy",
+    "assemble",
+    "balanced_accuracy",
+    "confusion",
+    "fit",
+    "predict",
+    "trace",
+]

@@ -1,0 +1,169 @@
+"""A run is a folder. Record writes one while a model learns; Run reads one that is finished."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from protolens.config import RunConfig, build, read_recipe, to_mapping, to_toml
+from protolens.data import DataSet
+from protolens.errors import ProtolensError
+from protolens.files import cannot_write, read_json, write_text
+from protolens.models import PrototypeModel, load_model
+from protolens.train.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
+
+# may differ between the processes that work on one run: they decide where it runs, not what comes out
+FREE = {"data.root", "data.workers", "data.memory", "train.device", "train.checkpoint_seconds", "train.keep_memory"}
+
+
+class Record:
+    """The folder of a run that is being made. Only the leading process writes."""
+
+    def __init__(self, folder: Path, run: RunConfig, data: DataSet, leads: bool):
+        self.folder, self.data, self.leads = folder, data, leads
+        self.digest = "/".join(f"{split}:{digest}" for split, digest in data.digests.items())
+        self.config = to_toml(to_mapping(run))
+        self.board = open_board(folder) if run.train.tensorboard and leads else None
+
+    def begin(self) -> None:
+        """Make the folder. Raises ProtolensError when it holds a run already."""
+        if (self.folder / "last.pt").exists() or (self.folder / "model.safetensors").exists():
+            raise ProtolensError(
+                f"{self.folder} holds a run already; --resume goes on with it, --out names another folder"
+            )
+        if self.leads:
+            (self.folder / "history.jsonl").unlink(missing_ok=True)
+            write_text(self.folder / "config.toml", self.config)
+
+    def resume(self) -> Checkpoint | None:
+        """The checkpoint to go on from, None where there is none; lines of history that came after it are cut off.
+
+        Raises ProtolensError when the folder holds another run, or the data have changed since.
+        """
+        if not (self.folder / "last.pt").exists():
+            return None
+        refuse_other_run(self.folder, self.config)
+        checkpoint = load_checkpoint(self.folder / "last.pt")
+        if checkpoint.data != self.digest:
+            raise ProtolensError(f"{self.folder} was trained on other images than these; choose another --out")
+        if self.leads:
+            lines = _lines(self.folder)[: checkpoint.position.lines]
+            write_text(self.folder / "history.jsonl", "".join(line + "\n" for line in lines))
+        return checkpoint
+
+    def add_line(self, line: dict[str, Any]) -> None:
+        """Append an epoch to history.jsonl."""
+        if not self.leads:
+            return
+        path = self.folder / "history.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        if self.board:
+            for kind in ("terms", "validation"):
+                for name, value in line[kind].items():
+                    self.board.add_scalar(f"{kind}/{name}", value, line["epoch"])
+            self.board.flush()
+
+    def save(
+        self, model: PrototypeModel, position: Position, optimiser: dict[str, Any], scaler: dict[str, Any]
+    ) -> None:
+        """Write last.pt."""
+        if self.leads:
+            checkpoint = Checkpoint(position, model.state_dict(), optimiser, scaler, self.digest)
+            save_checkpoint(self.folder / "last.pt", checkpoint)
+
+
+def open_board(folder: Path) -> Any:
+    """TensorBoard's writer for this run. Raises ProtolensError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ProtolensError("train.tensorboard needs the extra: pip install 'protolens[tensorboard]'") from None
+    return SummaryWriter(folder / "tensorboard")
+
+
+def _lines(folder: Path) -> list[str]:
+    path = folder / "history.jsonl"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def refuse_other_run(folder: Path, config: str) -> None:
+    """Raise ProtolensError at the first setting in which the folder's config.toml differs from this one."""
+    import tomllib
+
+    old, new = _flat(read_recipe(folder / "config.toml")), _flat(tomllib.loads(config))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and key not in FREE:
+            there, here = old.get(key, "not set"), new.get(key, "not set")
+            raise ProtolensError(f"{folder} was begun with {key} = {there}, not {here}; choose another --out")
+
+
+def _flat(tables: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = f"{path}.{key}" if path else key
+        flat |= _flat(value, name) if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def describe_data(data: DataSet) -> dict[str, Any]:
+    """What run.json says of the images: shape, classes, size, digest and class counts of each split, leaks, notes."""
+    classes = len(data.task.classes)
+    splits = {
+        images.name: {
+            "images": len(images),
+            "digest": images.digest,
+            "per_class": torch.bincount(images.labels, minlength=classes).tolist(),
+        }
+        for images in (data.training, data.validation, data.test)
+    }
+    leaks = [asdict(leak) for leak in data.leaks]
+    return {"name": data.name, **asdict(data.task), "splits": splits, "leaks": leaks, "notes": list(data.notes)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read from its folder. Raises ProtolensError where a file is missing or damaged."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Run":
+        """The run in that folder."""
+        path = Path(folder)
+        if not (path / "config.toml").exists():
+            raise ProtolensError(f"{path} is not a run folder: it has no config.toml; `protolens fit` makes one")
+        if not (path / "run.json").exists():
+            raise ProtolensError(f"{path} is not finished; call the same `protolens fit` again with --resume")
+        return cls(path)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """All settings of the run."""
+        path = self.folder / "config.toml"
+        return build(RunConfig, read_recipe(path), str(path))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """run.json: the data, the model, the epochs that were taken, versions and time."""
+        return dict(read_json(self.folder / "run.json"))
+
+    @cached_property
+    def prototypes(self) -> list[dict[str, Any]]:
+        """prototypes.json: class, weights, use and pictures of each prototype."""
+        return list(read_json(self.folder / "prototypes.json")["prototypes"])
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """history.jsonl: one entry an epoch."""
+        return [json.loads(line) for line in _lines(self.folder)]
+
+    def model(self) -> PrototypeModel:
+        """The trained model, in evaluation mode, on the CPU."""
+        return load_model(self.folder / "model.safetensors")

@@ -1,0 +1,81 @@
+"""The processes that train together: one, or as many as torchrun started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from protolens.train.device import choose_device
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process's place among all, and its device."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Share gradients among the processes. To be called anew whenever other parts learn: a part that was frozen
+
+        when it was wrapped would drift apart silently.
+        """
+        return DistributedDataParallel(module) if self.size > 1 else module
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the buffers of the leading one (batch normalisation keeps them apart in training)."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                distributed.broadcast(buffer, 0)
+
+    def gather(self, part: Tensor) -> Tensor:
+        """The parts of all processes, [n_rank, ...], joined in the order of their ranks; lengths may differ."""
+        if self.size == 1:
+            return part
+        length = torch.tensor([len(part)], device=part.device)
+        lengths = [torch.zeros_like(length) for _ in range(self.size)]
+        distributed.all_gather(lengths, length)
+        counts = torch.cat(lengths).tolist()
+        padded = part.new_zeros((max(counts), *part.shape[1:]))
+        padded[: len(part)] = part
+        parts = [torch.zeros_like(padded) for _ in range(self.size)]
+        distributed.all_gather(parts, padded)
+        return torch.cat([whole[:count] for whole, count in zip(parts, counts, strict=True)])
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over all processes."""
+        if self.size > 1:
+            distributed.all_reduce(value)
+            value /= self.size
+        return value
+
+    def any(self, fact: bool) -> bool:
+        """Whether the fact holds in at least one process."""
+        return fact if self.size == 1 else bool(self.mean(torch.tensor(float(fact), device=self.device)) > 0)
+
+
+@contextmanager
+def assemble(device: str) -> Iterator[Team]:
+    """This process alone, or a member of the group that torchrun's environment describes."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if size == 1:
+        yield Team(chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Team(chosen, distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()

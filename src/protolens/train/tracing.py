@@ -1,0 +1,86 @@
+"""Where each prototype stands among the training images: who is nearest, who uses it, how near an image usually is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from protolens.data import Images, plain_batches
+from protolens.data.pictures import to_png
+from protolens.files import write_bytes, write_json
+from protolens.models import PrototypeModel, Provenance
+from protolens.train.validation import LARGEST_BATCH
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One pass over a split, for P prototypes and K classes."""
+
+    nearest: Tensor  # [P], index of the image most similar to each prototype
+    similarity: Tensor  # [P], how similar that image is
+    uses: Tensor  # [P, K], images of each class to which the prototype is the most similar one
+    usual: Tensor  # [P], mean similarity over all images
+
+
+@torch.inference_mode()
+def trace(model: PrototypeModel, images: Images) -> Trace:
+    """Compare every image of a split with every prototype, without augmentation, in evaluation mode."""
+    training = model.training
+    model.eval()
+    prototypes, classes = len(model.prototypes), len(model.task.classes)
+    nearest = torch.zeros(prototypes, dtype=torch.long, device=model.device)
+    similarity = torch.full((prototypes,), -torch.inf, device=model.device)
+    uses = torch.zeros(prototypes * classes, dtype=torch.long, device=model.device)
+    total = torch.zeros(prototypes, dtype=torch.float64, device=model.device)
+    seen = 0
+    for batch in plain_batches(images, LARGEST_BATCH, model.device):
+        like = model.evidence(batch.images).similarity
+        best, index = like.max(dim=0)
+        nearest = torch.where(best > similarity, index + seen, nearest)
+        similarity = torch.maximum(best, similarity)
+        uses += torch.bincount(like.argmax(dim=1) * classes + batch.labels, minlength=len(uses))
+        total += like.sum(dim=0, dtype=torch.float64)
+        seen += len(batch.labels)
+    model.train(training)
+    usual = (total / seen).float()
+    return Trace(nearest.cpu(), similarity.cpu(), uses.view(prototypes, classes).cpu(), usual.cpu())
+
+
+def provenance(found: Trace, images: Images, classes: tuple[str, ...]) -> list[Provenance | None]:
+    """The training image that stands for each prototype."""
+    labels = images.labels[found.nearest].tolist()
+    rows = zip(found.nearest.tolist(), labels, found.similarity.tolist(), strict=True)
+    return [Provenance(images.name, index, images.names[index], classes[label], like) for index, label, like in rows]
+
+
+def write_prototypes(folder: Path, model: PrototypeModel, found: Trace, images: Images, digest: str) -> None:
+    """Write prototypes.json, and for each prototype its nearest training image and, with a decoder, its picture."""
+    with torch.inference_mode():
+        decoded = model.decode(model.prototypes.vectors)
+    nearest = images.take(found.nearest)
+    entries = []
+    for number in range(len(model.prototypes)):
+        image = f"prototypes/{number:04d}-nearest.png"
+        picture = f"prototypes/{number:04d}.png" if decoded is not None else None
+        write_bytes(folder / image, to_png(nearest[number]))
+        if decoded is not None:
+            write_bytes(folder / f"prototypes/{number:04d}.png", to_png(decoded[number]))
+        entries.append(_describe(model, found, number) | {"image": image, "decoded": picture})
+    write_json(folder / "prototypes.json", {"model": digest, "data": images.digest, "prototypes": entries})
+
+
+def _describe(model: PrototypeModel, found: Trace, number: int) -> dict[str, Any]:
+    classes, uses = model.task.classes, found.uses[number]
+    origin, count = model.provenance[number], int(uses.sum())
+    return {
+        "prototype": number,
+        "class": classes[int(model.class_of()[number])],
+        "weights": model.prototype_weights()[number].tolist(),
+        "uses": uses.tolist(),
+        "purity": float(uses.max()) / count if count else None,
+        "most_used_by": classes[int(uses.argmax())] if count else None,
+        "usual_similarity": float(found.usual[number]),
+        "provenance": origin and vars(origin),
+    }

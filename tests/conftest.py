@@ -1,0 +1,32 @@
+"""What several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from protolens.config import RunConfig, Task, build
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder of the real data sets."""
+    root = os.environ.get("PROTOLENS_DATA")
+    if not root:
+        pytest.skip("PROTOLENS_DATA is not set: it names the folder with MNIST and its like, which this test reads")
+    return Path(root)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def digits_run(**changes: object) -> RunConfig:
+    """A short training on the embedded digits, with changes to its tables."""
+    return build(RunConfig, {"stages": {"train": {"epochs": 2}}, **changes}, "a test")
+
+
+def make_task(bands: int = 1, size: tuple[int, int] = (28, 28), classes: int = 4) -> Task:
+    return Task(tuple(f"class {k}" for k in range(classes)), bands, *size)

@@ -1,0 +1,158 @@
+"""What holds for every registered model, whatever its method."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from protolens.config import Task
+from protolens.data import Batch
+from protolens.models import (
+    MODELS,
+    PrototypeModel,
+    Provenance,
+    build_model,
+    calendar,
+    load_model,
+    save_model,
+    state_digest,
+)
+
+SIZES = [(28, 28), (32, 32), (8, 8), (17, 23)]
+CHOICES = [
+    {"name": "blackbox"},
+    {"name": "blackbox", "network": "strong"},
+    {"name": "prototypedl"},
+    {"name": "prototypedl", "decoder": "deconv", "squared": True, "reconstruction": "squared", "bias": False},
+    {"name": "prototypedl", "network": "large", "reconstruction": "absolute", "start": "uniform"},
+]
+
+DOT_PRODUCTS = {"blackbox"}  # a dot product is not largest where code and prototype are equal
+
+
+def make(choice: dict[str, object], bands: int = 3, size: tuple[int, int] = (28, 28), seed: int = 0) -> PrototypeModel:
+    task = Task(tuple(f"class {k}" for k in range(4)), bands, *size)
+    return build_model(choice, task, seed).eval()
+
+
+def pictures(bands: int = 3, size: tuple[int, int] = (28, 28), count: int = 5) -> Tensor:
+    return torch.rand(count, bands, *size, generator=torch.Generator().manual_seed(1))
+
+
+def name_of(choice: dict[str, object]) -> str:
+    return "-".join(str(value) for value in choice.values())
+
+
+every_model = pytest.mark.parametrize("choice", CHOICES, ids=name_of)
+
+
+def test_every_registered_model_is_tested():
+    assert {choice["name"] for choice in CHOICES} == set(MODELS)
+
+
+@every_model
+@pytest.mark.parametrize("bands", [1, 3, 5])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_any_number_of_bands_and_any_size_give_logits_and_similarities(choice, bands, size):
+    model = make(choice, bands, size)
+    evidence = model.evidence(pictures(bands, size))
+    assert evidence.logits.shape == (5, 4)
+    assert evidence.similarity.shape == (5, len(model.prototypes))
+    assert evidence.code.shape == (5, model.prototypes.vectors.shape[1])
+    assert evidence.logits.isfinite().all()
+
+
+@every_model
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_contributions_and_bias_sum_to_the_logits(choice, bands):
+    model = make(choice, bands)
+    evidence = model.evidence(pictures(bands))
+    total = model.contributions(evidence).sum(dim=1) + model.bias()
+    torch.testing.assert_close(total, evidence.logits, atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_a_batch_of_n_equals_n_singles(choice):
+    model, images = make(choice), pictures()
+    singles = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(model(images), singles, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice["name"] not in DOT_PRODUCTS], ids=name_of)
+def test_the_largest_similarity_goes_to_the_image_whose_code_is_the_prototype(choice):
+    model, images = make(choice), pictures()
+    code = model.evidence(images).code
+    model.prototypes.vectors.data[: len(code)] = code
+    similarity = model.evidence(images).similarity[:, : len(code)]
+    assert similarity.argmax(dim=0).tolist() == list(range(len(code)))
+
+
+@every_model
+def test_decoded_codes_are_pictures_of_the_input_s_shape(choice):
+    model = make(choice, 3, (17, 23))
+    decoded = model.decode(model.prototypes.vectors)
+    if decoded is not None:
+        assert decoded.shape == (len(model.prototypes), 3, 17, 23)
+        assert decoded.min() >= 0
+        assert decoded.max() <= 1
+
+
+@every_model
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(choice):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, second, other = make(choice, seed=3), make(choice, seed=3), make(choice, seed=4)
+    assert torch.equal(torch.rand(1), expected)
+    assert state_digest(first) == state_digest(second) != state_digest(other)
+
+
+@every_model
+def test_saving_and_loading_give_the_same_bits_task_settings_and_provenance(choice, tmp_path: Path):
+    model = make(choice, 5, (17, 23))
+    model.provenance = [Provenance("training", 3, "train/3", "class 1", 0.5)] + [None] * (len(model.prototypes) - 1)
+    digest = save_model(model, tmp_path / "model.safetensors", {"training": "abc"})
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert state_digest(loaded) == digest
+    assert loaded.task == model.task
+    assert loaded.settings == model.settings
+    assert loaded.provenance == model.provenance
+    images = pictures(5, (17, 23))
+    assert torch.equal(loaded(images), model(images))
+
+
+@every_model
+def test_each_weighted_term_of_its_calendar_is_a_finite_loss_that_reaches_every_learning_part(choice):
+    model = make(choice).train()
+    for stage in calendar(model, {}):
+        model.zero_grad()
+        batch = Batch(pictures(), torch.tensor([0, 1, 2, 3, 0]))
+        terms = model.losses(batch, model.evidence(batch.images), epoch=0)
+        assert set(stage.weights) <= set(terms)
+        loss = sum(weight * terms[name] for name, weight in stage.weights.items())
+        loss.backward()
+        assert loss.isfinite()
+        silent = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+        assert silent == []
+
+
+@every_model
+def test_image_weights_count_an_image_of_weight_two_twice(choice):
+    model, images = make(choice), pictures()
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    weighted = Batch(images, labels, torch.tensor([2.0, 1, 1, 1, 1]))
+    doubled = Batch(torch.cat([images[:1], images]), torch.cat([labels[:1], labels]))
+    losses = [model.losses(batch, model.evidence(batch.images), 0)["classification"] for batch in (weighted, doubled)]
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+@every_model
+def test_evidence_in_evaluation_mode_changes_no_weight_no_buffer_and_no_generator(choice):
+    model = make(choice)
+    before, state = state_digest(model), torch.get_rng_state()
+    with torch.inference_mode():
+        model.evidence(pictures())
+        model.decode(model.prototypes.vectors)
+    assert state_digest(model) == before
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,225 @@
+"""Run folders as `fit` and `evaluate` leave them, made of drawn numbers and pictures: no training, no data set."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protolens.config import RunConfig, Stage, to_mapping, to_toml
+from protolens.evaluate import wilson_interval
+from protolens.explain import Explanation, Reason
+from protolens.train import Run
+
+TERMS = {"classification": 20.0, "reconstruction": 1.0, "prototype_coverage": 1.0}
+
+
+@dataclass
+class RunMaker:
+    """Writes a run folder. Every number in it follows from `seed` and the sizes."""
+
+    folder: Path
+    classes: Sequence[str] = ("cat", "dog", "owl")
+    prototypes: int = 8
+    height: int = 8
+    width: int = 8
+    bands: int = 1
+    decoder: bool = True
+    evaluated: bool = True
+    epochs: int = 12
+    per_class: Sequence[int] | None = None
+    model: str = "prototypedl"
+    seed: int = 0
+
+    def write(self) -> Run:
+        """Write the folder and open it."""
+        self.random = np.random.default_rng(self.seed)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shape = (self.prototypes, len(self.classes))
+        self.weights = self.random.normal(0, 0.6, shape)
+        self.weights[np.arange(shape[0]), np.arange(shape[0]) % shape[1]] += 2
+        self.bias = self.random.normal(0, 0.3, shape[1])
+        self.usual = -self.random.uniform(2, 4, shape[0])
+        (self.folder / "config.toml").write_text(to_toml(self.config()))
+        (self.folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.history()))
+        self.json("prototypes.json", {"model": "abc", "data": "def", "prototypes": self.prototype_entries()})
+        self.json("run.json", self.facts())
+        if self.evaluated:
+            self.json("evaluation.json", self.evaluation())
+        return Run.open(self.folder)
+
+    def json(self, name: str, content: Any) -> None:
+        (self.folder / name).write_text(json.dumps(content))
+
+    def picture(self, name: str) -> str:
+        """Write a drawn PNG picture: stripes of some width, so that pictures differ."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(self.png())
+        return name
+
+    def png(self) -> bytes:
+        rows, columns = np.mgrid[: self.height, : self.width]
+        wave = np.sin(rows * self.random.uniform(0.2, 1) + columns * self.random.uniform(0.2, 1))
+        tint = self.random.uniform(0.3, 1, self.bands)
+        pixels = ((wave[:, :, None] + 1) * 127 * tint).astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0] if self.bands == 1 else pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def stage(self) -> Stage:
+        return Stage("train", epochs=self.epochs, weights=TERMS)
+
+    def config(self) -> dict[str, Any]:
+        tables = to_mapping(RunConfig())
+        tables["data"]["root"] = "/home/somebody/private"
+        stage = to_mapping(self.stage())
+        return tables | {"model": {"name": self.model}, "stages": {stage.pop("name"): stage}}
+
+    def counts(self) -> list[int]:
+        return list(self.per_class or [100 + 3 * k for k in range(len(self.classes))])
+
+    def facts(self) -> dict[str, Any]:
+        counts = self.counts()
+        splits = {
+            name: {"images": sum(part), "digest": name[0] * 64, "per_class": part}
+            for name, part in (
+                ("training", counts),
+                ("validation", [max(1, n // 10) for n in counts]),
+                ("test", [max(1, n // 5) for n in counts]),
+            )
+        }
+        data = {"name": "drawn", "classes": list(self.classes), "bands": self.bands, "height": self.height}
+        leak = {"first": "train/3", "first_split": "training", "second": "test/9", "second_split": "test"}
+        return {
+            "model": {"name": self.model, "digest": "abc", "parameters": 12345},
+            "settings": {"prototypes": self.prototypes},
+            "data": data
+            | {"width": self.width, "splits": splits, "notes": ["The pictures are drawn by the test."]}
+            | {"leaks": [leak | {"why": "pixels", "key": "00ff", "action": "dropped"}]},
+            "stages": [to_mapping(self.stage())],
+            "chosen": [{"stage": "train", "epoch": max(0, self.epochs - 2), "score": 0.9 if self.epochs else None}],
+            "seconds": 83.2,
+            "made_with": {"protolens": "0.1.0", "torch": "2.15.0", "python": "3.11", "device": "cpu"}
+            | {"threads": 2, "processes": 1},
+        }
+
+    def history(self) -> list[dict[str, Any]]:
+        lines = []
+        for epoch in range(1, self.epochs + 1):
+            accuracy = 1 - 0.8 / epoch
+            terms = {name: 3 / (epoch + number) for number, name in enumerate(TERMS)}
+            validation = {"accuracy": accuracy, "balanced_accuracy": accuracy * 0.9, "loss": 2 / epoch}
+            line = {"stage": "train", "epoch": epoch, "terms": terms, "validation": validation, "chosen": True}
+            lines.append(line | {"seconds": 1.5 * epoch})
+        return lines
+
+    def prototype_entries(self) -> list[dict[str, Any]]:
+        entries = []
+        for number in range(self.prototypes):
+            uses = self.random.integers(0, 40, len(self.classes))
+            uses[number % len(self.classes)] += 200
+            if number == 1:
+                uses[:] = 0
+            owner = self.classes[int(self.weights[number].argmax())]
+            origin = {"split": "training", "index": 7 * number, "name": f"train/{7 * number}", "label": owner}
+            entry = {
+                "prototype": number,
+                "class": owner,
+                "weights": self.weights[number].tolist(),
+                "uses": uses.tolist(),
+                "purity": float(uses.max() / uses.sum()) if uses.sum() else None,
+                "most_used_by": self.classes[int(uses.argmax())] if uses.sum() else None,
+                "usual_similarity": float(self.usual[number]),
+                "provenance": origin | {"similarity": -0.4, "box": None},
+                "image": self.picture(f"prototypes/{number:04d}-nearest.png"),
+                "decoded": self.picture(f"prototypes/{number:04d}.png") if self.decoder else None,
+            }
+            entries.append(entry)
+        return entries
+
+    def explanation(self, index: int | None, label: str | None, predicted: int | None = None) -> Explanation:
+        """The explanation of a drawn image, of class `predicted` or the one that its similarities say."""
+        similarity = self.usual + self.random.normal(0, 1.2, self.prototypes)
+        logits = similarity @ self.weights + self.bias
+        explained = int(logits.argmax()) if predicted is None else predicted
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        owners = self.weights.argmax(axis=1)
+        reasons = [
+            Reason(p, self.classes[owners[p]], float(s), float(w), float(s * w), float(u))
+            for p, (s, w, u) in enumerate(zip(similarity, self.weights[:, explained], self.usual, strict=True))
+        ]
+        return Explanation(
+            image=f"test/{index}" if index is not None else "photos/mine.png",
+            index=index,
+            label=label,
+            predicted=self.classes[explained],
+            explained=self.classes[explained],
+            probability=float(shares[explained]),
+            probabilities=dict(zip(self.classes, map(float, shares), strict=True)),
+            logit=float(logits[explained]),
+            bias=float(self.bias[explained]),
+            nearest=int(similarity.argmax()),
+            reasons=tuple(sorted(reasons, key=lambda reason: -abs(reason.lift))),
+        )
+
+    def example(self, index: int, right: bool) -> dict[str, Any]:
+        explanation = self.explanation(index, None)
+        k = self.classes.index(explanation.predicted)
+        label = explanation.predicted if right else self.classes[(k + 1) % len(self.classes)]
+        drawn = self.picture(f"examples/{index:06d}-reconstruction.png") if self.decoder else None
+        picture = self.picture(f"examples/{index:06d}.png")
+        return explanation.to_dict() | {"label": label, "picture": picture, "reconstruction": drawn}
+
+    def evaluation(self) -> dict[str, Any]:
+        counts = [max(1, n // 5) for n in self.counts()]
+        table = np.diag(counts)
+        for k, n in enumerate(counts):
+            wrong = n // 4
+            table[k, k] -= wrong
+            table[k, (k + 1) % len(counts)] += wrong
+        right, images = int(table.trace()), int(table.sum())
+        return {
+            "model": "abc",
+            "data": "t" * 64,
+            "images": images,
+            "accuracy": right / images,
+            "accuracy_interval": list(wilson_interval(right, images)),
+            "right": right,
+            "balanced_accuracy": float((table.diagonal() / table.sum(axis=1)).mean()),
+            "area_under_roc": 0.9512,
+            "loss": 0.4321,
+            "always_most_common_class": max(counts) / images,
+            "confusion": table.tolist(),
+            "classes": [
+                {
+                    "name": name,
+                    "images": counts[k],
+                    "recall": float(table[k, k] / counts[k]),
+                    "precision": float(table[k, k] / table[:, k].sum()) if table[:, k].sum() else None,
+                }
+                for k, name in enumerate(self.classes)
+            ],
+            "examples": {
+                "sample": [self.example(index, index % 3 > 0) for index in range(10)],
+                "right": [self.example(index, True) for index in range(20, 26)],
+                "wrong": [self.example(index, False) for index in range(30, 36)],
+            },
+            "seconds": 0.5,
+        }
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Callable[..., RunMaker]:
+    """Makes a RunMaker for a folder below tmp_path."""
+
+    def make(**changes: Any) -> RunMaker:
+        return RunMaker(tmp_path / "drawn-run", **changes)
+
+    return make

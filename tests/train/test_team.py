@@ -1,0 +1,57 @@
+"""Several processes under torchrun train one model together."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+import torch
+from protolens.config import Stage, build, RunConfig
+from protolens.models import build_model, state_digest
+from protolens.models.prototypedl import PrototypeDL
+from protolens.train import fit, loop
+
+# two stages, the first with a frozen part: a process group wrapped only once would let the ranks drift apart
+PrototypeDL.stages = lambda self: [
+    Stage("warm", 1, {"prototypes": 2e-3, "head": 2e-3}, {"classification": 20.0, "prototype_coverage": 1.0}),
+    Stage("joint", 2, {"all": 2e-3}, {"classification": 20.0, "reconstruction": 1.0, "code_coverage": 1.0}),
+]
+digests = []
+train_stage = loop.Training.train_stage
+def remember(self, *arguments):
+    train_stage(self, *arguments)
+    digests.append(state_digest(self.model))
+loop.Training.train_stage = remember
+model = json.loads(sys.argv[2])
+run = build(RunConfig, {"model": model, "train": {"batch": 100, "device": "cpu"}}, "test")
+fit(run, sys.argv[1])
+Path(sys.argv[1] + f"-rank{os.environ.get('RANK', 0)}.json").write_text(json.dumps(digests))
+"""
+
+
+def torchrun(folder: Path, model: dict[str, str], processes: int) -> list[list[str]]:
+    script = folder.parent / "script.py"
+    script.write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [*launch, str(script), str(folder), json.dumps(model)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(Path(f"{folder}-rank{rank}.json").read_text()) for rank in range(processes)]
+
+
+@pytest.mark.parametrize("model", [{"name": "prototypedl"}])
+def test_two_processes_hold_the_same_weights_after_each_stage(tmp_path, model):
+    first, second = torchrun(tmp_path / "run", model, processes=2)
+    assert len(first) == 2
+    assert first == second
+    assert first[0] != first[1]
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["made_with"]["processes"] == 2
+    assert [chosen["stage"] for chosen in facts["chosen"]] == ["warm", "joint"]
