@@ -83,7 +83,7 @@ def make_parser() -> Parser:
     explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
 
     listing = verb("list", "Name what there is: models, data, recipes, settings.")
-    listing.add_argument("what", choices=("models", "data", "recipes", "settings"))
+    listing.add_argument("what", help="models, data, recipes or settings")
     return parser
 
 
@@ -114,6 +114,8 @@ def run(words: list[str]) -> int:
     """Parse the words and call the verb."""
     parser = make_parser()
     plain, settings = dotted_settings(words)
+    if plain and not plain[0].startswith("-") and plain[0] not in parser.verbs:
+        raise ProtolensError(f"{plain[0]} is not a verb{did_you_mean(plain[0], parser.verbs)}")
     given, rest = parser.parse_known_args(plain)
     if given.verb is None:
         parser.print_help()
@@ -140,7 +142,7 @@ def dotted_settings(words: list[str]) -> tuple[list[str], dict[str, Any]]:
             continue
         if not equals:
             value = next(rest, "")
-        if not value:
+        if not value or value.startswith("--"):
             raise ProtolensError(f"{name} needs a value behind it")
         table: Any = value
         for key in reversed(name[2:].split(".")):
@@ -289,7 +291,10 @@ def do_demo(given: argparse.Namespace) -> int:
 
 def do_list(given: argparse.Namespace) -> int:
     """The verb `list`."""
-    rows = {"models": list_models, "data": list_data, "recipes": list_recipes, "settings": list_settings}[given.what]()
+    lists = {"models": list_models, "data": list_data, "recipes": list_recipes, "settings": list_settings}
+    if given.what not in lists:
+        raise ProtolensError(f"{given.what} cannot be listed{did_you_mean(given.what, lists)}")
+    rows = lists[given.what]()
     if given.json:
         print(json.dumps(rows))
         return 0

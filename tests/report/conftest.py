@@ -215,6 +215,12 @@ class RunMaker:
         }
 
 
+@pytest.fixture(scope="session")
+def run_maker() -> type[RunMaker]:
+    """The class itself, for fixtures that outlive a test."""
+    return RunMaker
+
+
 @pytest.fixture
 def maker(tmp_path: Path) -> Callable[..., RunMaker]:
     """Makes a RunMaker for a folder below tmp_path."""

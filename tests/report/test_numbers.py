@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_the_largest_number_of_a_column_has_three_significant_digits(values):
 @given(NUMBERS, st.floats(1e-3, 1e4))
 def test_the_marks_of_a_scale_enclose_it_in_even_steps(low, span):
     marks = ticks(low, low + span)
-    steps = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    steps = [after - before for before, after in itertools.pairwise(marks)]
     tolerance = 1e-6 * max(abs(low), span)
     assert marks[0] <= low + tolerance
     assert marks[-1] >= low + span - tolerance

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,7 @@ def test_the_bars_go_from_the_baseline_to_the_logit_without_a_gap(why):
     shown = why(why.maker.explanation(3, "cat").to_dict())
     for rows in ([*shown.rows, shown.more], [*shown.rows, *shown.folded]):
         bars = [shown.start.bar, *(row.bar for row in rows), shown.end.bar]
-        for before, after in zip(bars, bars[1:], strict=False):
+        for before, after in itertools.pairwise(bars):
             assert after.start == pytest.approx(before.end, abs=1e-6)
         assert all(0 <= place <= 100 for bar in bars for place in (bar.start, bar.end))
 

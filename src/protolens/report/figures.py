@@ -101,16 +101,19 @@ class _Sheet:
 
 
 def text_width(words: str) -> float:
-    """Width of words in pixels."""
+    """Width of words in pixels, not less than it is."""
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), words, size=TEXT).get_extents().width) if words.strip() else 0.0
+    # the corners of the letters' curves enclose them; their true extent takes long to find
+    return float(TextPath((0, 0), words, size=TEXT).vertices[:, 0].max()) if words.strip() else 0.0
 
 
 def shortened(words: str, width: float) -> str:
     """Words that are cut to a width in pixels, with an ellipsis where they were cut."""
-    if text_width(words) <= width:
+    whole = text_width(words)
+    if whole <= width:
         return words
+    words = words[: int(len(words) * width / whole) + 2]
     while words and text_width(f"{words}…") > width:
         words = words[:-1]
     return f"{words.rstrip()}…"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 LARGEST = 256  # pixels of the longer side that a page holds
 THUMBNAIL = 96  # and where the same picture is shown again, small
 SEEN = 16  # levels of 256 between the darkest and the lightest pixel of a picture that shows something
-REDUCED = 0.75  # below this scale a picture is reduced smoothly; else it has whole multiples of its pixels
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,12 @@ class Picture:
         return self._uri(THUMBNAIL)
 
     def shown(self, target: int) -> Shown:
-        """How to show it with a longer side of about `target` pixels: enlarged to whole multiples, never blurred."""
+        """How to show it with a longer side of at most `target` pixels: enlarged to whole multiples, never blurred."""
         width, height = self.image.size
         scale = target / max(width, height)
-        hard = scale >= REDUCED
+        hard = scale >= 1
         if hard:
-            scale = max(1, round(scale))
+            scale = int(scale)
         return Shown(max(1, round(width * scale)), max(1, round(height * scale)), hard)
 
     def at(self, target: int) -> "Image":

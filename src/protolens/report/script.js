@@ -12,7 +12,7 @@ function cellText(cell) {
 
 function toCsv(table) {
   const rows = [...table.querySelectorAll("tr")].filter((row) => !row.closest("[aria-hidden]"));
-  return rows.map((row) => [...row.cells].flatMap((cell) => {
+  return rows.map((row) => [...row.cells].filter((cell) => !cell.matches(".falls, .bar")).flatMap((cell) => {
     const text = cellText(cell);
     const quoted = /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
     return [quoted, ...Array(cell.colSpan - 1).fill("")];

@@ -1,0 +1,57 @@
+import shlex
+
+import pytest
+
+from protolens.report.about import again_section, leak_sentence, model_words, path_of, shape_words
+from protolens.train import Run
+
+
+def test_the_commands_make_the_run_again(maker, monkeypatch):
+    run = maker().write()
+    monkeypatch.chdir(run.folder.parent)
+    assert again_section(run)["commands"] == [
+        "protolens fit drawn-run/config.toml --out drawn-run-again",
+        "protolens evaluate drawn-run-again",
+    ]
+
+
+def test_a_folder_with_a_space_is_still_one_word_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my runs; rm" / "a"
+    assert shlex.split(f"protolens evaluate {path_of(folder)}") == ["protolens", "evaluate", "my runs; rm/a"]
+
+
+def test_the_settings_to_make_it_again_are_those_of_the_run_without_its_place(maker):
+    import tomllib
+
+    run = maker().write()
+    settings = tomllib.loads(again_section(run)["toml"])
+    written = tomllib.loads((run.folder / "config.toml").read_text())
+    assert written["data"].pop("root")
+    assert settings == written
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("prototypedl", "PrototypeDL: prototypes in "), ("stranger", "stranger. ")]
+)
+def test_a_model_is_described_by_its_own_words(name, begins):
+    words = model_words({"model": {"name": name, "parameters": 1200}}, 15)
+    assert words.startswith(begins)
+    assert words.endswith("15\xa0prototypes, 1,200\xa0parameters.")
+
+
+def test_a_shape_is_said_with_its_bands():
+    shapes = [shape_words({"width": 30, "height": 20, "bands": bands}) for bands in (1, 3, 5)]
+    assert shapes == ["30 × 20 pixels, grey", "30 × 20 pixels, colour", "30 × 20 pixels, 5 bands"]
+
+
+def test_leaks_are_counted_by_what_was_done():
+    leaks = [{"action": "kept"}, {"action": "dropped"}, {"action": "dropped"}]
+    assert leak_sentence(leaks) == "Yes: 3\xa0pairs of images, 2 dropped, 1 kept."
+    assert leak_sentence([]).startswith("No: ")
+    assert "the first 20 stand below" in leak_sentence(leaks * 10)
+
+
+def test_a_run_made_elsewhere_is_named_by_its_folder(maker):
+    run = maker().write()
+    assert path_of(Run.open(run.folder).folder) == str(run.folder)

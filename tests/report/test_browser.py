@@ -1,0 +1,154 @@
+"""The report as a person sees it: opened from the disk in a real browser."""
+
+import csv
+import shutil
+
+import pytest
+
+from protolens.report import write_explanations, write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
+
+TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
+    .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim()))
+    .map(e => [parseFloat(getComputedStyle(e).fontSize) * (e.ownerSVGElement?.viewBox.baseVal.width
+        ? e.ownerSVGElement.getBoundingClientRect().width / e.ownerSVGElement.viewBox.baseVal.width : 1),
+        e.outerHTML.slice(0, 80)])
+    .filter(([size]) => size < 13.9)"""
+CUT = """() => [...document.querySelectorAll('.reasons th, .reasons td, h1, h2, h3, p, li, dd')]
+    .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline')
+    .map(e => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a file in a window of some width and returns the page with all it asked for and complained about."""
+    contexts = []
+
+    def open_file(path, width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.requested, page.complaints = [], []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module", params=["drawn", "names", "photographs"])
+def written(request, run_maker, tmp_path_factory):
+    """Reports of small grey digits, of long evil names without a decoder, of photographs."""
+    changes = {
+        "drawn": {},
+        "names": {"classes": ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"], "decoder": False},
+        "photographs": {"height": 120, "width": 180, "bands": 3, "classes": [f"class {k}" for k in range(30)]},
+    }[request.param]
+    return write_report(run_maker(tmp_path_factory.mktemp("run"), **changes).write())
+
+
+def test_nothing_is_asked_for_and_nothing_goes_wrong(visit, written):
+    page = visit(written)
+    assert [url for url in page.requested if not url.startswith(("file://", "data:"))] == []
+    assert [url for url in page.requested if url.startswith("file://")] == [written.resolve().as_uri()]
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280, 2560])
+def test_no_page_is_wider_than_its_window(visit, written, width):
+    page = visit(written, width)
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT) == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_text_is_smaller_than_14_pixels(visit, written, width):
+    assert visit(written, width).evaluate(TEXT_SIZES) == []
+
+
+def test_every_picture_is_there_and_says_what_it_shows(visit, written):
+    page = visit(written)
+    missing = "[...document.images].filter(image => !image.alt.trim() || !image.naturalWidth || !image.naturalHeight)"
+    assert page.evaluate(f"{missing}.length") == 0
+    shape = "[...document.images].filter(i => Math.abs(i.width / i.height - i.naturalWidth / i.naturalHeight) > 0.02)"
+    assert page.evaluate(f"{shape}.length") == 0
+
+
+@pytest.mark.parametrize("width", [360, 800, 1280])
+def test_small_pictures_are_shown_in_whole_multiples_of_their_pixels(visit, written, width):
+    page = visit(written, width)
+    uneven = "[...document.querySelectorAll('img.hard')].filter(i => i.checkVisibility() && i.width % i.naturalWidth)"
+    assert page.evaluate(f"{uneven}.map(image => image.alt)") == []
+
+
+def test_it_works_without_javascript(visit, written):
+    page = visit(written, java_script_enabled=False)
+    summary = page.locator("details.why > summary").last
+    table = page.locator("details.why").last.locator("table").first
+    assert not table.is_visible()
+    summary.click()
+    assert table.is_visible()
+    assert page.locator("button").count() == 0
+
+
+def test_the_colours_follow_light_and_dark(visit, written):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    line = "getComputedStyle(document.querySelector('.chart .stroke-ink')).stroke"
+    light, dark = (visit(written, color_scheme=scheme) for scheme in ("light", "dark"))
+    assert light.evaluate(ground) != dark.evaluate(ground)
+    assert light.evaluate(line) != dark.evaluate(line)
+
+
+def test_a_table_is_copied_as_csv(visit, maker):
+    page = visit(write_report(maker().write()), permissions=["clipboard-read", "clipboard-write"])
+    page.locator("table", has_text="Splits:").get_by_role("button", name="copy as CSV").click()
+    page.get_by_role("button", name="copied", exact=True).wait_for()
+    assert page.evaluate("navigator.clipboard.readText()").splitlines() == [
+        "split,images,digest",
+        "training,309,tttttttttttt…",
+        "validation,30,vvvvvvvvvvvv…",
+        "test,61,tttttttttttt…",
+    ]
+
+
+def test_the_waterfall_is_copied_with_its_numbers(visit, maker):
+    page = visit(write_report(maker().write()), permissions=["clipboard-read", "clipboard-write"])
+    page.locator("table.reasons").first.get_by_role("button").click()
+    page.get_by_role("button", name="copied", exact=True).wait_for()
+    rows = list(csv.reader(page.evaluate("navigator.clipboard.readText()").splitlines()))
+    assert rows[0][-1] == "lift"
+    lifts = [float(row[-1]) for row in rows[1:]]
+    assert sum(lifts[:-1]) == pytest.approx(lifts[-1], abs=0.05)
+
+
+def test_a_question_mark_leads_to_its_definition(visit, written):
+    page = visit(written)
+    page.locator("a.what", has_text="?").first.click()
+    assert page.evaluate("document.querySelector(':target').closest('#means') !== null")
+
+
+def test_explanations_of_own_images_are_a_page_as_well(visit, maker, tmp_path):
+    made = maker()
+    run = made.write()
+    explanations = [made.explanation(None, None) for _ in range(2)]
+    path = write_explanations(run, explanations, [made.png() for _ in explanations], tmp_path / "out")
+    page = visit(path, 360)
+    assert page.complaints == []
+    assert page.requested == [path.resolve().as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360

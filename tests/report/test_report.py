@@ -1,0 +1,218 @@
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from protolens.errors import ProtolensError
+from protolens.report import write_report
+from protolens.train import Run
+
+EVIL = "<script>alert(1)</script>"
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text of each table by caption."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.text, self.elements, self.open, self.words = text, [], [], []
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def said(self) -> str:
+        """What a reader sees; the words of neighbours stand apart."""
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def report(run: Run) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def test_a_report_answers_each_question_with_a_sentence(maker):
+    page = report(maker().write())
+    questions = re.findall(r"<h2[^>]*>([^<]+)</h2>\s*(?:<p class=\"answer\">[^<]|<dl)", page.text)
+    assert questions == [
+        "What was it trained on?",
+        "How did it learn?",
+        "How good is it?",
+        "What has it learnt?",
+        "Why this?",
+        "What does it keep of an image?",
+        "How can I make it again?",
+        "What do the numbers mean?",
+    ]
+
+
+def test_the_verdict_has_accuracy_interval_and_baseline(maker):
+    said = report(maker(classes=("normal", "pneumonia"), per_class=(1214, 3494)).write()).said
+    # 760 + 2620 of ... : recomputed from the drawn confusion matrix
+    assert re.search(r"75\.\d % of 940 test images are recognised \(95 % interval 7\d\.\d % to 7\d\.\d %\); ", said)
+    assert "always saying “pneumonia” would reach 74.3 %" in said
+
+
+def test_an_uneven_set_is_told_and_has_balanced_accuracy_in_its_curves(maker):
+    said = report(maker(classes=("normal", "pneumonia"), per_class=(1214, 3494)).write()).said
+    assert "the classes are uneven: pneumonia has 3,494, 2.88 times the 1,214 of normal" in said
+    assert "the classes are uneven, so trust the balanced accuracy" in said
+    assert re.search(r"Validation accuracy accuracy balanced accuracy always the most common class", said)
+
+
+def test_an_even_set_has_no_word_of_balance_in_its_curves(maker):
+    said = report(maker().write()).said
+    assert "the classes are even, 100 to 106 training images each" in said
+    assert "Validation accuracy accuracy always the most common class" in said
+
+
+def test_leaks_and_notes_are_told(maker):
+    said = report(maker().write()).said
+    assert "Yes: 1 pair of images, 1 dropped." in said
+    assert "train/3 in training test/9 in test equal pixels dropped from training" in said
+    assert "The pictures are drawn by the test." in said
+
+
+def test_a_run_without_evaluation_says_which_command_makes_it(maker, monkeypatch):
+    made = maker(evaluated=False)
+    run = made.write()
+    monkeypatch.chdir(made.folder.parent)
+    said = report(run).said
+    assert "Not evaluated yet: protolens evaluate drawn-run" in said
+    assert sorted(path.name for path in (run.folder / "figures").iterdir()) == ["prototypes.png"]
+
+
+def test_an_evaluation_of_an_earlier_model_is_no_evaluation(maker):
+    made = maker()
+    run = made.write()
+    made.json("evaluation.json", made.evaluation() | {"model": "another"})
+    assert "Not evaluated yet" in report(run).said
+
+
+def test_a_run_without_epochs_has_a_report(maker):
+    assert "It took no epoch of training" in report(maker(epochs=0).write()).said
+
+
+def test_figures_are_written_beside_the_report(maker):
+    run = maker().write()
+    write_report(run)
+    names = sorted(path.name for path in (run.folder / "figures").iterdir())
+    assert names == ["decoder-samples.png", "prototypes.png", "sample.png"]
+
+
+def test_a_model_without_decoder_has_two_rows_and_no_reconstructions(maker):
+    run = maker(decoder=False).write()
+    page = report(run)
+    assert "reconstruction" not in page.said.split("How can I make it again?")[0].split("Why this?")[-1]
+    assert not (run.folder / "figures/decoder-samples.png").exists()
+    assert "the training image nearest to prototype 0, which speaks for" in page.text
+
+
+def test_every_name_is_text_and_never_markup(maker):
+    made = maker(classes=(EVIL, 'a"b', "{{ 7 * 7 }}"))
+    run = made.write()
+    facts = json.loads((run.folder / "run.json").read_text())
+    facts["data"] |= {"name": EVIL, "notes": [EVIL]}
+    made.json("run.json", facts)
+    page = report(Run.open(run.folder))
+    assert EVIL in page.said
+    assert "{{ 7 * 7 }}" in page.said
+    assert page.text.count("<script") == 1
+    assert len(page.all("script")) == 1
+
+
+def test_the_policy_lets_only_the_own_style_and_script_run(maker):
+    page = report(maker().write())
+    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", page.text, re.DOTALL).group(1)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not [attributes for _, attributes in page.elements if "style" in attributes]
+
+
+def test_nothing_is_asked_of_another_file(maker):
+    page = report(maker().write())
+    for _, attributes in page.elements:
+        for name in ("src", "href", "action", "srcset"):
+            assert attributes.get(name, "#").startswith(("data:", "#"))
+
+
+def test_every_link_leads_somewhere_and_no_id_is_used_twice(maker):
+    page = report(maker().write())
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"][1:] for _, attributes in page.elements if attributes.get("href", "").startswith("#")}
+    assert targets <= set(ids)
+
+
+def test_every_picture_says_what_it_shows(maker):
+    page = report(maker().write())
+    assert all(image["alt"].strip() for image in page.all("img"))
+    assert all(svg.get("aria-hidden") or svg["aria-label"].strip() for svg in page.all("svg"))
+
+
+def test_every_head_of_a_table_says_what_it_heads(maker):
+    assert all("scope" in head for head in report(maker().write()).all("th"))
+
+
+def test_a_report_is_the_same_each_time(maker):
+    run = maker().write()
+    first = write_report(run).read_bytes()
+    assert write_report(Run.open(run.folder)).read_bytes() == first
+
+
+def test_where_the_images_lie_on_this_machine_stays_here(maker):
+    assert "private" not in report(maker().write()).text
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("prototypes/0002.png", "the run folder is damaged, make the run again with `protolens fit`"),
+        ("prototypes/0002-nearest.png", "the run folder is damaged, make the run again with `protolens fit`"),
+        ("examples/000031.png", "`protolens evaluate drawn-run --again` makes it anew"),
+    ],
+)
+def test_a_missing_picture_is_an_error_of_one_sentence(maker, monkeypatch, name, mend):
+    run = maker().write()
+    monkeypatch.chdir(run.folder.parent)
+    (run.folder / name).unlink()
+    with pytest.raises(ProtolensError) as error:
+        write_report(run)
+    assert str(error.value) == f"the picture {run.folder}/{name} is missing; {mend}"
+    assert not (run.folder / "report.html").exists()
+
+
+def test_a_report_of_many_classes_and_prototypes_stays_small(maker):
+    names = [f"a class with the number {k}" for k in range(100)]
+    page = report(maker(classes=names, prototypes=50, height=32, width=32, bands=3).write())
+    assert len(page.text) < 4_000_000
+
+
+def test_settings_are_told_with_their_meaning(maker):
+    said = report(maker().write()).said
+    assert "train.batch 250 images a step, over all processes together" in said
+    assert "stages.train.weights.classification 20 weight of each loss term" in said
