@@ -150,7 +150,7 @@ def test_an_unexpected_error_is_one_sentence_and_a_traceback_only_with_debug(run
     def fail(*_, **__):
         raise RuntimeError("a fault of ours\nwith a second line")
 
-    monkeypatch.setattr("protolens.evaluate.evaluate", fail)
+    monkeypatch.setattr("protolens.evaluation.evaluate", fail)
     assert main(["evaluate", str(run)]) == 2
     expected = "protolens: unexpected RuntimeError (a fault of ours); --debug shows where\n"
     assert capsys.readouterr().err == expected

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from protolens.config import RunConfig, read_run
     from protolens.errors import ProtolensError
-    from protolens.evaluate import evaluate
-    from protolens.explain import explain
+    from protolens.evaluation import evaluate
+    from protolens.explanation import explain
     from protolens.report import write_report
     from protolens.train import Run
     from protolens.train.fitting import fit
@@ -21,8 +21,8 @@ _HOMES = {
     "ProtolensError": "protolens.errors",
     "Run": "protolens.train",
     "RunConfig": "protolens.config",
-    "evaluate": "protolens.evaluate",
-    "explain": "protolens.explain",
+    "evaluate": "protolens.evaluation",
+    "explain": "protolens.explanation",
     "fit": "protolens.train",
     "read_run": "protolens.config",
     "write_report": "protolens.report",

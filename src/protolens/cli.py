@@ -14,7 +14,7 @@ from protolens.errors import ProtolensError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from protolens.evaluate import Evaluation
+    from protolens.evaluation import Evaluation
     from protolens.train import Run
 
 SETTINGS = """\
@@ -201,7 +201,7 @@ def default_name(recipe: str | None, config: Any) -> str:
 
 def do_evaluate(given: argparse.Namespace) -> int:
     """The verb `evaluate`."""
-    from protolens.evaluate import evaluate
+    from protolens.evaluation import evaluate
     from protolens.report import write_report
     from protolens.train import Run
 
@@ -234,7 +234,7 @@ def do_explain(given: argparse.Namespace) -> int:
     """The verb `explain`."""
     from protolens.data import read_image
     from protolens.data.pictures import to_png
-    from protolens.explain import explain
+    from protolens.explanation import explain
     from protolens.report import write_explanations
     from protolens.train import Run
 
@@ -273,7 +273,7 @@ def show_explanation(explanation: Any, rows: int = 5) -> None:
 def do_demo(given: argparse.Namespace) -> int:
     """The verb `demo`: the main job on images that come along."""
     from protolens.config import read_run
-    from protolens.evaluate import evaluate
+    from protolens.evaluation import evaluate
     from protolens.report import write_report
     from protolens.train import fit
 

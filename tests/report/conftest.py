@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from protolens.config import RunConfig, Stage, to_mapping, to_toml
-from protolens.evaluate import wilson_interval
-from protolens.explain import Explanation, Reason
+from protolens.evaluation import wilson_interval
+from protolens.explanation import Explanation, Reason
 from protolens.train import Run
 
 TERMS = {"classification": 20.0, "reconstruction": 1.0, "prototype_coverage": 1.0}

@@ -68,7 +68,6 @@ def test_a_report_answers_each_question_with_a_sentence(maker):
 
 def test_the_verdict_has_accuracy_interval_and_baseline(maker):
     said = report(maker(classes=("normal", "pneumonia"), per_class=(1214, 3494)).write()).said
-    # 760 + 2620 of ... : recomputed from the drawn confusion matrix
     assert re.search(r"75\.\d % of 940 test images are recognised \(95 % interval 7\d\.\d % to 7\d\.\d %\); ", said)
     assert "always saying “pneumonia” would reach 74.3 %" in said
 

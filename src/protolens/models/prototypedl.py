@@ -40,11 +40,18 @@ class Settings:
     network: Literal["small", "large"] = option("small", "widths of the encoder: 32 32 32 10 or 256 128 64 32")
     decoder: Literal["deconv", "upconv"] = option("upconv", "transposed convolutions, or resizing and convolutions")
     encoder_activation: Literal["relu", "sigmoid"] = option("relu", "after each layer of the encoder")
-    decoder_activation: Literal["relu", "sigmoid"] = option("relu", "after each layer of the decoder but the last")
+    decoder_activation: Literal["auto", "relu", "sigmoid"] = option("auto", "relu; sigmoid for upconv and grey images")
     squared: bool = option(False, "square the distance, as the paper does")
     reconstruction: Literal["squared", "mean-squared", "norm", "absolute"] = option("norm", "form of the error")
     start: Literal["xavier", "uniform"] = option("xavier", "initial prototypes: Xavier-uniform, or uniform in [0, 1]")
     bias: bool = option(True, "whether the head has a bias; the paper's has none")
+
+
+def decoder_activation(settings: Settings, bands: int) -> Literal["relu", "sigmoid"]:
+    """The layer after each but the last. "auto" is p-kar's choice: ReLUs die under mostly black grey images."""
+    if settings.decoder_activation != "auto":
+        return settings.decoder_activation
+    return "sigmoid" if settings.decoder == "upconv" and bands == 1 else "relu"
 
 
 @register("prototypedl", Settings)
@@ -56,7 +63,7 @@ class PrototypeDL(PrototypeModel):
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
         self.encoder = ConvEncoder(task.bands, task.size, WIDTHS[settings.network], settings.encoder_activation)
-        self.decoder = DECODERS[settings.decoder](self.encoder, settings.decoder_activation)
+        self.decoder = DECODERS[settings.decoder](self.encoder, decoder_activation(settings, task.bands))
         self.prototypes = VectorPrototypes(settings.prototypes, self.encoder.features)
         if settings.start == "uniform":
             nn.init.uniform_(self.prototypes.vectors)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from protolens.explain import Explanation
+from protolens.explanation import Explanation
 from protolens.files import write_bytes, write_json, write_text
 from protolens.report.about import model_words, name_of, shape_words
 from protolens.report.figures import Cell, Line, draw

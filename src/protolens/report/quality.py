@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, log, sqrt
 from typing import Any
 
-from protolens.evaluate import wilson_interval
+from protolens.evaluation import wilson_interval
 from protolens.report.about import is_uneven, most_common
 from protolens.report.numbers import SPACE, count, counted, percent, three
 

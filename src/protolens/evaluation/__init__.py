@@ -3,7 +3,7 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
-from protolens.evaluate.evaluation import Evaluation, evaluate
-from protolens.evaluate.scores import area_under_roc, wilson_interval
+from protolens.evaluation.evaluation import Evaluation, evaluate
+from protolens.evaluation.scores import area_under_roc, wilson_interval
 
 __all__ = ["Evaluation", "area_under_roc", "evaluate", "wilson_interval"]

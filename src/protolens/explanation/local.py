@@ -72,12 +72,19 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """The decision in words."""
-        first = f"{self.explained}, with {100 * self.probability:.0f} %."
-        pro = next((reason for reason in self.reasons if reason.lift > 0), None)
-        con = next((reason for reason in self.reasons if reason.lift < 0), None)
-        said = [f"prototype {r.prototype} ({r.class_name}) speaks {how}" for r, how in
-                ((pro, "for it most"), (con, "against it most")) if r]  # fmt: skip
-        return f"{first} {'; '.join(said).capitalize()}." if said else first
+        first = f"{self.explained}, with {percent(self.probability)}."
+        voices = (("for", next((r for r in self.reasons if r.lift > 0), None)),
+                  ("against", next((r for r in self.reasons if r.lift < 0), None)))  # fmt: skip
+        said = [f"prototype {r.prototype} ({r.class_name}) speaks {how} it most" for how, r in voices if r]
+        return f"{first} {'; '.join(said).replace('prototype', 'Prototype', 1)}." if said else first
+
+
+def percent(share: float) -> str:
+    """A share in words that never rounds a doubt away: 97 %, more than 99 %, less than 1 %."""
+    whole = round(100 * share)
+    if whole == 100 and share < 1:
+        return "more than 99 %"
+    return "less than 1 %" if whole == 0 and share > 0 else f"{whole} %"
 
 
 def explain_images(

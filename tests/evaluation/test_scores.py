@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
 
-from protolens.evaluate import area_under_roc, wilson_interval
-from protolens.evaluate.evaluation import choose_right, choose_wrong, draw_sample
-from protolens.evaluate.scores import mean_area_under_roc
+from protolens.evaluation import area_under_roc, wilson_interval
+from protolens.evaluation.evaluation import choose_right, choose_wrong, draw_sample
+from protolens.evaluation.scores import mean_area_under_roc
 from protolens.train import accuracy, balanced_accuracy, confusion
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)

@@ -12,8 +12,8 @@ from protolens.config import seed_of
 from protolens.data import DataSet, Images, open_data, to_float
 from protolens.data.pictures import to_png
 from protolens.errors import ProtolensError
-from protolens.evaluate.scores import mean_area_under_roc, wilson_interval
-from protolens.explain import Explanation, Subject, explain_images
+from protolens.evaluation.scores import mean_area_under_roc, wilson_interval
+from protolens.explanation import Explanation, Subject, explain_images
 from protolens.files import read_json, write_bytes, write_json
 from protolens.models import PrototypeModel, state_digest
 from protolens.nn import classification

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from protolens.errors import ProtolensError
-from protolens.explain import Subject, explain_images
+from protolens.explanation import Subject, explain_images
+from protolens.explanation.local import percent
 from protolens.models import build_model, state_digest
 from tests.conftest import make_task
 
@@ -45,7 +46,7 @@ def test_the_sentence_names_the_class_and_the_strongest_voices_for_and_against()
     explanation = explanations[0]
     pro = next(reason for reason in explanation.reasons if reason.lift > 0)
     con = next(reason for reason in explanation.reasons if reason.lift < 0)
-    assert explanation.sentence.startswith(f"{explanation.explained}, with {100 * explanation.probability:.0f} %.")
+    assert explanation.sentence.startswith(f"{explanation.explained}, with {100 * explanation.probability:.0f} %. P")
     assert f"rototype {pro.prototype} ({pro.class_name}) speaks for it most" in explanation.sentence
     assert f"rototype {con.prototype} ({con.class_name}) speaks against it most" in explanation.sentence
 
@@ -62,3 +63,9 @@ def test_explaining_leaves_weights_mode_and_generators_as_they_were():
     assert model.training
     assert state_digest(model) == before
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_probability_near_certainty_is_not_rounded_to_it():
+    assert [percent(share) for share in (0.97, 0.999, 1.0, 0.001, 0.0)] == [
+        "97 %", "more than 99 %", "100 %", "less than 1 %", "0 %"
+    ]  # fmt: skip

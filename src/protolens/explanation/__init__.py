@@ -3,6 +3,6 @@
 May use: train, models, nn, data, config. An Explanation is plain data: the report, the page and --json show the same.
 """
 
-from protolens.explain.local import Explanation, Reason, Subject, explain, explain_images
+from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 
 __all__ = ["Explanation", "Reason", "Subject", "explain", "explain_images"]
