@@ -9,7 +9,6 @@ over the seeds of a figure on the test split, which each run reads once.
 
 import argparse
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -38,10 +37,9 @@ def run_seed(recipe: str, seed: int) -> dict[str, Any]:
     """Train, unless it is done, and evaluate; returns the figures, the training time and the commit."""
     config, where = read_run(recipe, {"seed": seed})
     folder = ROOT / "runs" / "results" / f"{recipe}-{seed}"
-    fresh = not (folder / "run.json").exists()
-    run = fit(replace(config, seed=seed), folder, resume=True, where=where)
-    if fresh:
+    if not (folder / "commit").exists():
         write_text(folder / "commit", commit())
+    run = fit(config, folder, resume=True, where=where)
     content = evaluate(run).content
     write_report(run)
     return content | {"seconds": run.facts["seconds"], "commit": (folder / "commit").read_text()}

@@ -225,7 +225,8 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     table = Table("test split", "value", "", title=f"{run.folder}: {scores['images']:,} test images")
     table.add_row("accuracy", _figure(scores["accuracy"]), f"95 % interval {_figure(low)} to {_figure(high)}")
     table.add_row("balanced accuracy", _figure(scores["balanced_accuracy"]), "mean of the classes' recall")
-    table.add_row("area under ROC", f"{scores['area_under_roc']:.4f}", "0.5 is chance")
+    area = scores["area_under_roc"]
+    table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
     table.add_row("most common class", _figure(scores["always_most_common_class"]), "accuracy of always saying it")
     _console().print(table)
 

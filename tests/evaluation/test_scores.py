@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
 
-from protolens.evaluation import area_under_roc, wilson_interval
+from protolens.evaluation import wilson_interval
 from protolens.evaluation.evaluation import choose_right, choose_wrong, draw_sample
-from protolens.evaluation.scores import mean_area_under_roc
-from protolens.train import accuracy, balanced_accuracy, confusion
+from protolens.train import accuracy, area_under_roc, balanced_accuracy, confusion, mean_area_under_roc
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
@@ -51,6 +50,7 @@ def test_area_under_roc_of_several_classes_is_the_mean_of_one_against_the_rest()
     assert mean_area_under_roc(probabilities, labels) == pytest.approx(expected)
     two = probabilities[:, :2] / probabilities[:, :2].sum(dim=1, keepdim=True)
     assert mean_area_under_roc(two, labels % 2) == pytest.approx(roc_auc_score(labels % 2, two[:, 1]))
+    assert mean_area_under_roc(two, torch.zeros(90, dtype=torch.long)) is None
 
 
 def test_examples_are_right_ones_of_each_class_and_the_most_confident_mistakes():

@@ -42,8 +42,7 @@ def test_predictions_come_in_the_order_of_the_images_and_leave_the_mode(images, 
 
 
 def test_validation_in_training_is_fit_to_select_by_any_figure():
-    figures = {"accuracy": 0.9, "balanced_accuracy": 0.8, "loss": 0.3}
-    assert validation.better("accuracy", figures, None)
-    assert not validation.better("accuracy", figures, 0.9)
-    assert validation.better("loss", figures, 0.4)
-    assert not validation.better("loss", figures, 0.3)
+    assert validation.better("accuracy", 0.9, None)
+    assert not validation.better("accuracy", 0.9, 0.9)
+    assert validation.better("loss", 0.3, 0.4)
+    assert not validation.better("loss", 0.3, 0.3)

@@ -4,6 +4,6 @@ May use: explain, train, models, nn, data, config. Evaluation changes nothing in
 """
 
 from protolens.evaluation.evaluation import Evaluation, evaluate
-from protolens.evaluation.scores import area_under_roc, wilson_interval
+from protolens.evaluation.scores import wilson_interval
 
-__all__ = ["Evaluation", "area_under_roc", "evaluate", "wilson_interval"]
+__all__ = ["Evaluation", "evaluate", "wilson_interval"]

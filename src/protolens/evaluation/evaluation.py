@@ -12,12 +12,12 @@ from protolens.config import seed_of
 from protolens.data import DataSet, Images, open_data, to_float
 from protolens.data.pictures import to_png
 from protolens.errors import ProtolensError
-from protolens.evaluation.scores import mean_area_under_roc, wilson_interval
+from protolens.evaluation.scores import wilson_interval
 from protolens.explanation import Explanation, Subject, explain_images
 from protolens.files import read_json, write_bytes, write_json
 from protolens.models import PrototypeModel, state_digest
 from protolens.nn import classification
-from protolens.train import Run, accuracy, assemble, balanced_accuracy, confusion, predict
+from protolens.train import Run, accuracy, assemble, balanced_accuracy, confusion, mean_area_under_roc, predict
 
 SAMPLE = 10  # images drawn at random
 EXAMPLES = 6  # recognised images, and as many mistaken ones

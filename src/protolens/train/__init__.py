@@ -8,7 +8,14 @@ from protolens.train.loop import StoppedError
 from protolens.train.record import Run
 from protolens.train.team import Team, assemble
 from protolens.train.tracing import Trace, trace
-from protolens.train.validation import accuracy, balanced_accuracy, confusion, predict
+from protolens.train.validation import (
+    accuracy,
+    area_under_roc,
+    balanced_accuracy,
+    confusion,
+    mean_area_under_roc,
+    predict,
+)
 
 __all__ = [
     "Run",
@@ -16,10 +23,12 @@ __all__ = [
     "Team",
     "Trace",
     "accuracy",
+    "area_under_roc",
     "assemble",
     "balanced_accuracy",
     "confusion",
     "fit",
+    "mean_area_under_roc",
     "predict",
     "trace",
 ]

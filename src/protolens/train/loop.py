@@ -173,9 +173,11 @@ class Epoch:
         begun = time.monotonic()
         logits = predict(training.model, training.data.validation, training.team)
         validation = figures(logits, training.data.validation.labels)
-        chosen = better(training.run.train.select, validation, position.best_score)
+        score = validation[training.run.train.select]
+        assert score is not None
+        chosen = better(training.run.train.select, score, position.best_score)
         if chosen:
-            position.best_score, position.best_epoch = validation[training.run.train.select], position.epoch
+            position.best_score, position.best_epoch = score, position.epoch
             position.best = {name: value.detach().cpu().clone() for name, value in training.model.state_dict().items()}
         position.seconds += time.monotonic() - begun
         line = {"stage": stage.name, "epoch": position.epoch + 1, "terms": means, "validation": validation}

@@ -58,12 +58,11 @@ class StageNarrator:
         if self.narrator.shown:
             self.narrator.bar.advance(self.task)  # type: ignore[arg-type]
 
-    def epoch(self, epoch: int, figures: dict[str, float], chosen: bool) -> None:
+    def epoch(self, epoch: int, figures: dict[str, float | None], chosen: bool) -> None:
         """An epoch ended with these validation figures; `chosen` if it is the best so far."""
         if self.first < 0:
             self.first = epoch
-        percent = f"{100 * figures['accuracy']:.2f} %"
-        said = f"validation accuracy {percent}{' (best)' if chosen else ''}"
+        said = validation_in_words(figures) + (" (best)" if chosen else "")
         self.narrator.bar.update(self.task, said=said)  # type: ignore[arg-type]
         now, last = time.monotonic(), epoch + 1 == self.stage.epochs
         if not self.narrator.shown and (last or now - self.said > LINE_SECONDS):
@@ -72,6 +71,18 @@ class StageNarrator:
             left = duration(each * (self.stage.epochs - epoch - 1))
             line = f"stage {self.stage.name}, epoch {epoch + 1} of {self.stage.epochs}: {said}"
             self.narrator.say(f"{line}; {each:.1f} s an epoch, {left} left")
+
+
+def validation_in_words(figures: dict[str, float | None]) -> str:
+    """The figures of an epoch in a line; one that is undefined is left out."""
+    shares = {"accuracy": "validation accuracy", "balanced_accuracy": "balanced", "area_under_roc": "area under ROC"}
+    values = ((words, figures[name], name) for name, words in shares.items())
+    said = (
+        f"{words} {v:.4f}" if "roc" in name else f"{words} {100 * v:.2f} %"
+        for words, v, name in values
+        if v is not None
+    )
+    return ", ".join(said)
 
 
 def duration(seconds: float) -> str:

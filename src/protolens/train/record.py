@@ -67,7 +67,8 @@ class Record:
         if self.board:
             for kind in ("terms", "validation"):
                 for name, value in line[kind].items():
-                    self.board.add_scalar(f"{kind}/{name}", value, line["epoch"])
+                    if value is not None:
+                        self.board.add_scalar(f"{kind}/{name}", value, line["epoch"])
             self.board.flush()
 
     def save(

@@ -38,17 +38,42 @@ def balanced_accuracy(confusion: Tensor) -> float:
     return float((confusion.diagonal() / images)[images > 0].mean())
 
 
-def figures(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """The validation figures of an epoch. logits: [N, K]; labels: [N]."""
+def area_under_roc(scores: Tensor, positive: Tensor) -> float:
+    """Chance that a positive image is scored above a negative one, ties counting half (Hanley and McNeil 1982).
+
+    scores: [N]; positive: [N] of bool, with at least one of each kind.
+    """
+    _, inverse, counts = scores.double().unique(return_inverse=True, return_counts=True)
+    # tied images share the mean of their ranks
+    upper = counts.cumsum(0).double()
+    ranks = (upper - (counts - 1) / 2)[inverse]
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def mean_area_under_roc(probabilities: Tensor, labels: Tensor) -> float | None:
+    """Area under the ROC curve: of class 1 for two classes, else the mean over classes of one against the rest.
+
+    probabilities: [N, K]; labels: [N]. A class without images, or with nothing but, does not count; None if none does.
+    """
+    classes = probabilities.shape[1]
+    asked = [1] if classes == 2 else range(classes)
+    present = [k for k in asked if 0 < int((labels == k).sum()) < len(labels)]
+    areas = [area_under_roc(probabilities[:, k], labels == k) for k in present]
+    return sum(areas) / len(areas) if areas else None
+
+
+def figures(logits: Tensor, labels: Tensor) -> dict[str, float | None]:
+    """The validation figures of an epoch; the area under ROC may be undefined. logits: [N, K]; labels: [N]."""
     table = confusion(logits.argmax(dim=1), labels, logits.shape[1])
     return {
         "accuracy": accuracy(table),
         "balanced_accuracy": balanced_accuracy(table),
+        "area_under_roc": mean_area_under_roc(logits.double().softmax(dim=1), labels),
         "loss": float(classification(logits, labels)),
     }
 
 
-def better(select: str, figures: dict[str, float], best: float | None) -> bool:
-    """Whether an epoch's figures beat the best value so far of the one that selects."""
-    value = figures[select]
+def better(select: str, value: float, best: float | None) -> bool:
+    """Whether an epoch's figure, the one that selects, beats the best so far."""
     return best is None or (value < best if select == "loss" else value > best)
