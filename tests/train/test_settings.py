@@ -1,6 +1,7 @@
 """What a stage and the training settings do."""
 
 import math
+import shutil
 import sys
 
 import pytest
@@ -110,6 +111,15 @@ def test_half_precision_on_a_cpu_is_refused_and_bfloat16_trains(tmp_path):
     # at 8 pixels the last maps are 1x1, for which PyTorch 2.15 leaves bfloat16 gradients undefined on a CPU
     run = fit(digits_run(train={"precision": "bfloat16", "device": "cpu"}, data={"size": 16}), tmp_path / "run")
     assert all(tensor.dtype == torch.float32 for tensor in run.model().state_dict().values())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU needs a C++ compiler")
+def test_a_compiled_step_learns_the_same(tmp_path):
+    changes = {"model": {"name": "blackbox"}, "stages": {"train": {"epochs": 1}}}
+    plain = fit(digits_run(**changes), tmp_path / "plain").model()
+    compiled = fit(digits_run(**changes, train={"compile": True}), tmp_path / "compiled").model()
+    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
 
 def test_the_black_box_learns_the_normalisation_of_its_training_images(tmp_path):

@@ -1,6 +1,7 @@
 """The loop over the epochs of one stage."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -210,6 +211,7 @@ def stop_politely() -> Iterator[threading.Event]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        print("stopping after this step; once more stops at once", file=sys.stderr)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
