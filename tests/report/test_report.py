@@ -8,6 +8,7 @@ import pytest
 
 from protolens.errors import ProtolensError
 from protolens.report import write_report
+from protolens.report.gallery import short_name
 from protolens.train import Run
 
 EVIL = "<script>alert(1)</script>"
@@ -215,3 +216,8 @@ def test_settings_are_told_with_their_meaning(maker):
     said = report(maker().write()).said
     assert "train.batch 250 images a step, over all processes together" in said
     assert "stages.train.weights.classification 20 weight of each loss term" in said
+
+
+def test_a_file_is_named_without_its_folder_which_is_its_class():
+    assert short_name("bunting/bunting_0001.jpg") == "bunting_0001.jpg"
+    assert short_name("train/31204") == "train/31204"

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from protolens.report.numbers import count, counted, fixed, percent, signed
@@ -61,10 +62,16 @@ def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int]) 
         images=images,
         nearest=album.open(entry["image"], MEND),
         decoded=decoded,
-        nearest_words=f"{origin['name']} ({origin['label']})" if origin else "of unknown name",
+        nearest_words=f"{short_name(origin['name'])} ({origin['label']})" if origin else "of unknown name",
         use=f"{use}, {percent(entry['purity'])} of them {entry['most_used_by']}" if images else use,
         findings=tuple(findings(entry, twins, blank=decoded is not None and decoded.blank)),
     )
+
+
+def short_name(name: str) -> str:
+    """A file by its last name, its folder being its class; "train/31204" stays whole."""
+    path = PurePosixPath(name)
+    return path.name if path.suffix else name
 
 
 def findings(entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = False) -> list[str]:
