@@ -46,8 +46,15 @@ def test_a_shape_is_said_with_its_bands():
 
 
 def test_leaks_are_counted_by_what_was_done():
-    leaks = [{"action": "kept"}, {"action": "dropped"}, {"action": "dropped"}]
-    assert leak_sentence(leaks) == "Yes: 3\xa0pairs of images, 2 dropped, 1 kept."
+    leaks = [
+        {"action": "kept", "why": "group", "key": "patient 3"},
+        {"action": "dropped", "why": "pixels", "key": "00ff"},
+        {"action": "dropped", "why": "pixels", "key": "00ff"},
+    ]
+    assert leak_sentence(leaks) == (
+        "Yes: 3\xa0pairs of images with 1\xa0picture and 1\xa0group in common, 2 dropped, 1 kept."
+    )
+    assert leak_sentence(leaks[1:]) == "Yes: 2\xa0pairs of images with 1\xa0picture in common, 2 dropped."
     assert leak_sentence([]).startswith("No: ")
     assert "the first 20 stand below" in leak_sentence(leaks * 10)
 

@@ -88,7 +88,7 @@ def test_an_even_set_has_no_word_of_balance_in_its_curves(maker):
 
 def test_leaks_and_notes_are_told(maker):
     said = report(maker().write()).said
-    assert "Yes: 1 pair of images, 1 dropped." in said
+    assert "Yes: 1 pair of images with 1 picture in common, 1 dropped." in said
     assert "train/3 in training test/9 in test equal pixels dropped from training" in said
     assert "The pictures are drawn by the test." in said
 

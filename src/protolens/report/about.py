@@ -109,7 +109,13 @@ def leak_sentence(leaks: Sequence[Mapping[str, Any]]) -> str:
     done = Counter(leak["action"] for leak in leaks)
     said = ", ".join(f"{count(number)} {action}" for action, number in sorted(done.items()))
     shown = f"; the first {LEAKS} stand below, all in run.json" if len(leaks) > LEAKS else ""
-    return f"Yes: {counted(len(leaks), 'pair')} of images, {said}{shown}."
+    nouns = {"pixels": "picture", "group": "group"}
+    kinds = " and ".join(
+        counted(len({leak["key"] for leak in leaks if leak["why"] == why}), noun)
+        for why, noun in nouns.items()
+        if any(leak["why"] == why for leak in leaks)
+    )
+    return f"Yes: {counted(len(leaks), 'pair')} of images with {kinds} in common, {said}{shown}."
 
 
 def _leak_row(leak: Mapping[str, Any]) -> dict[str, str]:
