@@ -16,9 +16,11 @@ from statistics import median
 import numpy as np
 import torch
 from common import Figure, arguments, seconds, show
+from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import to_tensor
 
 from protolens.config import Augmentation, RunConfig, build, seed_of
 from protolens.data import Batch, Images, augment, open_data, to_float, training_batches
@@ -45,7 +47,7 @@ CPU = torch.device("cpu")
 
 
 class OneByOne(Dataset[tuple[Tensor, int]]):
-    """Samples deformed one at a time by SciPy, as the script of seeds/004 does."""
+    """Samples deformed one at a time by SciPy between two PIL images, as the script of seeds/004 does."""
 
     def __init__(self, images: Tensor, labels: Tensor):
         self.images, self.labels = images, labels
@@ -54,12 +56,12 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self.images[index, 0].numpy().astype(np.float32) / 255
-        rng = np.random.default_rng()
-        fields = [gaussian_filter(rng.uniform(-1, 1, image.shape), SIGMA, mode="constant") * ALPHA for _ in range(2)]
-        rows, columns = np.meshgrid(*map(np.arange, image.shape), indexing="ij")
-        deformed = map_coordinates(image, [rows + fields[0], columns + fields[1]], order=1)
-        return torch.from_numpy(deformed)[None], int(self.labels[index])
+        sample = np.asarray(Image.fromarray(self.images[index, 0].numpy()))
+        random = np.random.RandomState(None)
+        rows, columns = np.mgrid[: sample.shape[0], : sample.shape[1]]
+        down, right = (gaussian_filter(random.rand(*sample.shape) * 2 - 1, SIGMA, mode="constant") for _ in range(2))
+        deformed = map_coordinates(sample, [rows + down * ALPHA, columns + right * ALPHA], order=1)
+        return to_tensor(Image.fromarray(deformed)), int(self.labels[index])
 
 
 class PublishedDecoder(nn.Module):

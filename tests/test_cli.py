@@ -94,7 +94,6 @@ def test_fit_leaves_a_run_folder_with_all_its_files_and_says_what_is_next(run, c
     }
     assert files <= {path.name for path in run.iterdir()}
     assert len(list((run / "prototypes").glob("*-nearest.png"))) == 15
-    assert "does not" not in (run / "config.toml").read_text()
 
 
 def test_fit_prints_what_was_chosen_as_json(tmp_path, capsys):

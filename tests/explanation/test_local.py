@@ -34,7 +34,7 @@ def test_contributions_are_similarity_times_weight_and_sum_with_the_bias_to_the_
             assert reason.usual == pytest.approx(float(usual[reason.prototype]))
         total = explanation.bias + sum(reason.contribution for reason in explanation.reasons)
         lifted = explanation.baseline + sum(reason.lift for reason in explanation.reasons)
-        assert total == pytest.approx(float(logits[k]), abs=1e-4)
+        assert total == pytest.approx(float(logits[k].detach()), abs=1e-4)
         assert lifted == pytest.approx(explanation.logit, abs=1e-4)
         assert sum(explanation.probabilities.values()) == pytest.approx(1)
         lifts = [abs(reason.lift) for reason in explanation.reasons]
