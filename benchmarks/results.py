@@ -1,7 +1,8 @@
-"""Train and evaluate recipes over several seeds, and write the table of what came out: docs/results/prototypedl.*
+"""Train and evaluate recipes over several seeds, and write the tables of what came out: docs/results/TABLE.*
 
     python benchmarks/results.py                       all rows; runs that are there already are not repeated
     python benchmarks/results.py --only mnist-prototypedl
+    python benchmarks/results.py --only mnist-protovae --seeds 0
 
 Runs lie in runs/results; a killed one goes on when called again. Each row is the mean and the sample standard deviation
 over the seeds of a figure on the test split, which each run reads once.
@@ -9,6 +10,8 @@ over the seeds of a figure on the test split, which each run reads once.
 
 import argparse
 import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,20 +24,54 @@ from protolens.train import fit
 from protolens.train.progress import duration
 
 ROOT = Path(__file__).parent.parent
-TABLE = ROOT / "docs" / "results" / "prototypedl"
+TABLES = ROOT / "docs" / "results"
 SEEDS = (0, 1, 2)
-# figures of each recipe, with the least mean that is asked for, or None
-ROWS: dict[str, dict[str, float | None]] = {
-    "digits-prototypedl": {"accuracy": 0.95},
-    "mnist-prototypedl": {"accuracy": 0.985},
-    "pneumonia-prototypedl": {"accuracy": None, "balanced_accuracy": None, "area_under_roc": None},
-    "pneumonia-blackbox": {"accuracy": None, "balanced_accuracy": None, "area_under_roc": None},
+
+
+@dataclass(frozen=True)
+class Table:
+    """title: of the page; rows: figures of each recipe, with the least mean that is asked for, or None."""
+
+    title: str
+    rows: dict[str, dict[str, float | None]]
+
+
+UNEVEN: dict[str, float | None] = {"accuracy": None, "balanced_accuracy": None, "area_under_roc": None}
+PROMISES: dict[str, float | None] = {
+    f"prototypes.{name}": None
+    for name in ("own_class_nearest", "patches_of_own_class", "consistency", "duplicates", "stranger_overlap")
+}
+ALL = {
+    "prototypedl": Table(
+        "PrototypeDL and its black box",
+        {
+            "digits-prototypedl": {"accuracy": 0.95},
+            "mnist-prototypedl": {"accuracy": 0.985},
+            "pneumonia-prototypedl": UNEVEN,
+            "pneumonia-blackbox": UNEVEN,
+        },
+    ),
+    "family": Table(
+        "The family on MNIST",
+        {
+            "mnist-protopnet": {"before.project.accuracy": 0.98, "accuracy": 0.98, **PROMISES},
+            "mnist-protovae": {"accuracy": 0.99, **PROMISES},
+            "mnist-pantypes": {"accuracy": 0.99, **PROMISES},
+            "mnist-flint": {
+                "accuracy": 0.985,
+                "interpretation.predictor_accuracy": 0.985,
+                "interpretation.fidelity": None,
+                "interpretation.conciseness.1.5": None,
+                "interpretation.conciseness.5.0": None,
+            },
+        },
+    ),
 }
 
 
-def run_seed(recipe: str, seed: int) -> dict[str, Any]:
+def run_seed(recipe: str, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Train, unless it is done, and evaluate; returns the figures, the training time and the commit."""
-    config, where = read_run(recipe, {"seed": seed})
+    config, where = read_run(recipe, {"seed": seed, **(changes or {})})
     folder = ROOT / "runs" / "results" / f"{recipe}-{seed}"
     if not (folder / "commit").exists():
         write_text(folder / "commit", commit())
@@ -50,62 +87,93 @@ def commit() -> str:
     return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def make_rows(recipe: str, figures: dict[str, float | None]) -> list[dict[str, Any]]:
-    """The table's rows of a recipe, a row a figure."""
-    results = [run_seed(recipe, seed) for seed in SEEDS]
-    config, _ = read_run(recipe)
-    rows = []
-    for metric, goal in figures.items():
-        values = [result[metric] for result in results]
-        rows.append(
-            {
-                "recipe": recipe,
-                "data": config.data.name,
-                "seeds": list(SEEDS),
-                "metric": metric,
-                "values": values,
-                "mean": mean(values),
-                "spread": stdev(values),
-                "goal": goal,
-                "met": None if goal is None else mean(values) >= goal,
-                "seconds": round(mean(result["seconds"] for result in results), 1),
-                "commit": ", ".join(sorted({result["commit"] for result in results})),
-            }
-        )
-    return rows
+def find(content: dict[str, Any], path: str) -> float:
+    """A figure by its dotted path; the last name may hold a dot itself, as thresholds do."""
+    while path not in content:
+        first, _, path = path.partition(".")
+        content = content[first]
+    return float(content[path])
 
 
-def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """The rows as a Markdown table."""
+def make_row(
+    recipe: str, metric: str, goal: float | None, results: Sequence[dict[str, Any]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """A row of a table: a figure of a recipe over seeds."""
+    values = [find(result, metric) for result in results]
+    return {
+        "recipe": recipe,
+        "data": read_run(recipe)[0].data.name,
+        "seeds": list(seeds),
+        "metric": metric,
+        "values": values,
+        "mean": mean(values),
+        "spread": stdev(values) if len(values) > 1 else None,
+        "goal": goal,
+        "met": None if goal is None else mean(values) >= goal,
+        "seconds": round(mean(result["seconds"] for result in results), 1),
+        "commit": ", ".join(sorted({result["commit"] for result in results})),
+    }
+
+
+SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates")
+
+
+def to_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as a Markdown page."""
     lines = [
-        "# PrototypeDL and its black box: what came out",
+        f"# {title}: what came out",
         "",
         "Written by `python benchmarks/results.py`. Mean and sample standard deviation over seeds, on the test split;",
         "training time on two CPU cores, mean over seeds. A figure without a goal was asked for without one.",
         "",
-        "| recipe | data | figure | mean | spread | goal | met | training | commit |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| recipe | data | seeds | figure | mean | spread | goal | met | training | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        goal = "" if row["goal"] is None else f"{100 * row['goal']:.1f} %"
+        goal = "" if row["goal"] is None else _write(row["goal"], row["metric"], 1)
         met = {None: "", True: "yes", False: "no"}[row["met"]]
-        cells = [row["recipe"], row["data"], row["metric"], f"{100 * row['mean']:.2f} %", f"{100 * row['spread']:.2f}"]
+        spread = "" if row["spread"] is None else _write(row["spread"], row["metric"], 2).removesuffix(" %")
+        seeds = " ".join(map(str, row["seeds"]))
+        cells = [row["recipe"], row["data"], seeds, row["metric"], _write(row["mean"], row["metric"], 2), spread]
         lines.append("| " + " | ".join([*cells, goal, met, duration(row["seconds"]), row["commit"]]) + " |")
     return "\n".join(lines) + "\n"
 
 
+def _write(value: float, metric: str, places: int) -> str:
+    """Shares as percentages, other figures as they are."""
+    return f"{100 * value:.{places}f} %" if any(share in metric for share in SHARES) else f"{value:.3f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=sorted(ROWS), help="one recipe; the other rows stay as they are")
-    only = parser.parse_args().only
-    path = TABLE.with_suffix(".json")
-    old = read_json(path)["rows"] if path.exists() else []
+    known = sorted(recipe for table in ALL.values() for recipe in table.rows)
+    parser.add_argument("--only", choices=known, help="one recipe; the other rows stay as they are")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="fewer, for a first look")
+    given = parser.parse_args()
+    for name, table in ALL.items():
+        if not given.only or given.only in table.rows:
+            write_table(TABLES / name, table, given.only, tuple(given.seeds))
+
+
+def write_table(path: Path, table: Table, only: str | None, seeds: tuple[int, ...]) -> None:
+    """Make what rows are asked for, and write the table as JSON after each recipe and as Markdown."""
+    old = read_json(path.with_suffix(".json"))["rows"] if path.with_suffix(".json").exists() else []
     rows = []
-    for recipe, figures in ROWS.items():
+    for recipe, figures in table.rows.items():
         kept = [row for row in old if row["recipe"] == recipe]
-        rows += kept if only and recipe != only else make_rows(recipe, figures)
-        write_json(path, {"rows": [*rows, *(row for row in old if row["recipe"] not in {r["recipe"] for r in rows})]})
-    write_text(TABLE.with_suffix(".md"), to_markdown(rows))
+        if only and recipe != only:
+            rows += kept
+            continue
+        results = [run_seed(recipe, seed) for seed in seeds]
+        rows += [make_row(recipe, metric, goal, results, seeds) for metric, goal in figures.items()]
+        later = [row for row in old if row["recipe"] not in {entry["recipe"] for entry in rows}]
+        write_json(path.with_suffix(".json"), {"rows": [*rows, *later]})
+    write_markdown(path, table.title, rows)
+
+
+def write_markdown(path: Path, title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the page beside the JSON."""
+    write_text(path.with_suffix(".md"), to_markdown(title, rows))
 
 
 if __name__ == "__main__":

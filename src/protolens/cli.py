@@ -72,7 +72,8 @@ def make_parser() -> Parser:
     fit.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
 
     evaluate = verb("evaluate", "Score a run on its test split, once; writes evaluation.json and the report.")
-    evaluate.add_argument("run", type=Path, help="run folder")
+    evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
+    evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
     evaluate.add_argument("--again", action="store_true", help="read the test split again")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
@@ -205,7 +206,11 @@ def do_evaluate(given: argparse.Namespace) -> int:
     from protolens.report import write_report
     from protolens.train import Run
 
-    run = Run.open(given.run)
+    if given.ensemble:
+        return do_evaluate_ensemble(given)
+    if len(given.runs) > 1:
+        raise ProtolensError("evaluate takes one run; --ensemble lets several decide together")
+    run = Run.open(given.runs[0])
     evaluation = evaluate(run, again=given.again, device=given.device)
     report = write_report(run)
     if given.json:
@@ -213,6 +218,25 @@ def do_evaluate(given: argparse.Namespace) -> int:
         return 0
     show_evaluation(run, evaluation)
     print(report)
+    return 0
+
+
+def do_evaluate_ensemble(given: argparse.Namespace) -> int:
+    """The verb `evaluate` for several runs that decide together."""
+    from rich.table import Table
+
+    from protolens.evaluation import evaluate_ensemble
+
+    found = evaluate_ensemble(given.runs, device=given.device)
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    table = Table("", "accuracy", "", title=f"{found['images']:,} test images")
+    for member in found["members"]:
+        table.add_row(member["run"], _figure(member["accuracy"]), "alone")
+    low, high = found["accuracy_interval"]
+    table.add_row("together", _figure(found["accuracy"]), f"95 % interval {_figure(low)} to {_figure(high)}")
+    _console().print(table)
     return 0
 
 

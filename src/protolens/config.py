@@ -89,7 +89,8 @@ class Stage:
     """A part of training: what learns, how fast, and on which weighted terms.
 
     `rates` maps parts of the model (names of its modules) to learning rates, "all" to every part not named; what has no
-    rate is frozen. `weights` maps loss terms to their weights.
+    rate is frozen. `weights` maps loss terms to their weights; `then` names what follows the last epoch, in order, each
+    with its options: project, prune or eliminate prototypes.
     """
 
     name: str = option("train", "its name")
@@ -98,8 +99,11 @@ class Stage:
     weights: dict[str, float] = option({"classification": 1.0}, "weight of each loss term")
     optimiser: Literal["adam", "adamw", "sgd"] = option("adam", "adam, adamw or sgd (Nesterov momentum 0.9)")
     weight_decay: NotNegative = option(0.0, "weight decay")
+    undecayed: tuple[str, ...] = option((), "parts without weight decay")
     schedule: Literal["constant", "cosine", "one-cycle"] = option("constant", "learning rate over the stage's steps")
     clip: NotNegative = option(0.0, "largest norm of the gradient; 0 = not clipped")
+    keep: Literal["best", "last"] = option("best", "epoch whose weights go on: best by validation, or the last")
+    then: dict[str, dict[str, float]] = option({}, "what follows: project, prune, eliminate, with options")
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class TrainConfig:
     compile: bool = option(False, "torch.compile the training step")
     class_weights: Literal["none", "balanced"] = option("none", "balanced: a class counts as much as any other")
     select: Literal["accuracy", "balanced_accuracy", "loss"] = option("accuracy", "picks the epoch")
+    follow: bool = option(False, "after each epoch, note the use, norm and nearest code of every prototype")
     tensorboard: bool = option(False, "also write TensorBoard files (extra: tensorboard)")
     keep_memory: bool = option(True, "keep freed memory in the process: up to 1.8x faster on Linux CPUs")
     checkpoint_seconds: NotNegative = option(60.0, "seconds between checkpoints; one more at each epoch's end")

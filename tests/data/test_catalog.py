@@ -41,6 +41,7 @@ def test_the_catalog_has_a_line_about_each_name():
         "mnist",
         "fashion-mnist",
         "cifar10",
+        "cub",
         "medmnist:NAME",
         "torchvision:NAME",
         "folder:PATH",

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
 
 from protolens.evaluation import wilson_interval
-from protolens.evaluation.evaluation import choose_right, choose_wrong, draw_sample
+from protolens.evaluation.examples import choose_right, choose_wrong, draw_sample
 from protolens.train import accuracy, area_under_roc, balanced_accuracy, confusion, mean_area_under_roc
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)

@@ -23,12 +23,22 @@ SIZES = [(28, 28), (32, 32), (8, 8), (17, 23)]
 CHOICES = [
     {"name": "blackbox"},
     {"name": "blackbox", "network": "strong"},
+    {"name": "flint"},
+    {"name": "flint", "mode": "post-hoc", "reconstruction": "absolute", "prototypes": 7},
+    {"name": "flint", "network": "large", "prototypes": 36},
+    {"name": "pantypes"},
+    {"name": "pantypes", "network": "large", "features": 16, "volume": "log", "scale": 0.1, "eliminate": False},
     {"name": "prototypedl"},
     {"name": "prototypedl", "decoder": "deconv", "squared": True, "reconstruction": "squared", "bias": False},
     {"name": "prototypedl", "network": "large", "reconstruction": "absolute", "start": "uniform"},
+    {"name": "protovae"},
+    {"name": "protovae", "network": "medium", "features": 16, "sampling": True, "squared": True, "detach_shares": True},
+    {"name": "protopnet", "per_class": 2, "features": 16},
+    {"name": "protopnet", "per_class": 2, "add_on": "bottleneck", "similarity": "linear", "features": 16},
+    {"name": "protopnet", "backbone": "torchvision:resnet18", "cut": "layer2", "features": 16, "prune": True},
 ]
 
-DOT_PRODUCTS = {"blackbox"}  # a dot product is not largest where code and prototype are equal
+DOT_PRODUCTS = {"blackbox", "flint"}  # a dot product is not largest where code and prototype are equal
 
 
 def make(choice: dict[str, object], bands: int = 3, size: tuple[int, int] = (28, 28), seed: int = 0) -> PrototypeModel:
@@ -42,6 +52,10 @@ def pictures(bands: int = 3, size: tuple[int, int] = (28, 28), count: int = 5) -
 
 def name_of(choice: dict[str, object]) -> str:
     return "-".join(str(value) for value in choice.values())
+
+
+def names_of(model: PrototypeModel) -> set[str]:
+    return {name for name, _ in model.named_parameters()}
 
 
 every_model = pytest.mark.parametrize("choice", CHOICES, ids=name_of)
@@ -59,7 +73,8 @@ def test_any_number_of_bands_and_any_size_give_logits_and_similarities(choice, b
     evidence = model.evidence(pictures(bands, size))
     assert evidence.logits.shape == (5, 4)
     assert evidence.similarity.shape == (5, len(model.prototypes))
-    assert evidence.code.shape == (5, model.prototypes.vectors.shape[1])
+    assert evidence.code.shape[:2] == (5, model.prototypes.vectors.shape[1])
+    assert (evidence.maps is not None) == (evidence.code.ndim == 4) == (model.network_of_places() is not None)
     assert evidence.logits.isfinite().all()
 
 
@@ -83,19 +98,21 @@ def test_a_batch_of_n_equals_n_singles(choice):
 def test_the_largest_similarity_goes_to_the_image_whose_code_is_the_prototype(choice):
     model, images = make(choice), pictures()
     code = model.evidence(images).code
+    code = code[:, :, 0, 0] if code.ndim == 4 else code
     model.prototypes.vectors.data[: len(code)] = code
     similarity = model.evidence(images).similarity[:, : len(code)]
     assert similarity.argmax(dim=0).tolist() == list(range(len(code)))
 
 
 @every_model
-def test_decoded_codes_are_pictures_of_the_input_s_shape(choice):
+def test_decoded_codes_and_prototypes_are_pictures_of_the_input_s_shape(choice):
     model = make(choice, 3, (17, 23))
-    decoded = model.decode(model.prototypes.vectors)
-    if decoded is not None:
-        assert decoded.shape == (len(model.prototypes), 3, 17, 23)
-        assert decoded.min() >= 0
-        assert decoded.max() <= 1
+    codes, alone = model.decode(model.evidence(pictures(3, (17, 23))).code), model.decode_prototypes()
+    for decoded, count in ((codes, 5), (alone, len(model.prototypes))):
+        if decoded is not None:
+            assert decoded.shape == (count, 3, 17, 23)
+            assert decoded.min() >= 0
+            assert decoded.max() <= 1
 
 
 @every_model
@@ -125,6 +142,7 @@ def test_saving_and_loading_give_the_same_bits_task_settings_and_provenance(choi
 @every_model
 def test_each_weighted_term_of_its_calendar_is_a_finite_loss_that_reaches_every_learning_part(choice):
     model = make(choice).train()
+    learned = set()
     for stage in calendar(model, {}):
         model.zero_grad()
         batch = Batch(pictures(), torch.tensor([0, 1, 2, 3, 0]))
@@ -133,8 +151,12 @@ def test_each_weighted_term_of_its_calendar_is_a_finite_loss_that_reaches_every_
         loss = sum(weight * terms[name] for name, weight in stage.weights.items())
         loss.backward()
         assert loss.isfinite()
-        silent = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-        assert silent == []
+        silent = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+        rates = {name: stage.rates.get(name.split(".")[0], stage.rates.get("all", 0)) for name in names_of(model)}
+        learning = {name for name, rate in rates.items() if rate > 0}
+        assert learning & silent == set()
+        learned |= learning
+    assert learned == names_of(model)
 
 
 @every_model
@@ -153,6 +175,6 @@ def test_evidence_in_evaluation_mode_changes_no_weight_no_buffer_and_no_generato
     before, state = state_digest(model), torch.get_rng_state()
     with torch.inference_mode():
         model.evidence(pictures())
-        model.decode(model.prototypes.vectors)
+        model.decode_prototypes()
     assert state_digest(model) == before
     assert torch.equal(torch.get_rng_state(), state)

@@ -1,5 +1,7 @@
 """Distances, losses and decoders against their definitions written slowly."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,13 +11,19 @@ from torch.nn import functional as F
 
 from protolens.nn import (
     RECONSTRUCTIONS,
+    ClassHead,
+    ClassPrototypes,
     ConvEncoder,
     DeconvDecoder,
     UpConvDecoder,
     classification,
+    cluster_cost,
     code_coverage,
     euclidean,
+    log_ratio,
+    off_class_weight,
     prototype_coverage,
+    separation_cost,
     squared_euclidean,
 )
 from protolens.nn.decoders import LastUpConv, UpConv
@@ -108,3 +116,54 @@ def test_the_last_layer_equals_resizing_and_then_convolving(height, width, more,
     torch.testing.assert_close(fast(images), slow(images), atol=1e-6, rtol=1e-6)
     gradients = [torch.autograd.grad(layer(images).square().sum(), images)[0] for layer in (fast, slow)]
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4), st.integers(0, 1000))
+def test_cluster_and_separation_are_means_of_the_nearest_own_and_other_prototype(images, prototypes, classes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    distance = torch.rand(images, prototypes, generator=generator)
+    labels = torch.randint(classes, (images,), generator=generator)
+    class_of = torch.randint(classes, (prototypes,), generator=generator)
+    for cost, counted in ((cluster_cost, True), (separation_cost, False)):
+        nearest = []
+        for row, label in zip(distance.tolist(), labels.tolist(), strict=True):
+            some = [d for d, k in zip(row, class_of.tolist(), strict=True) if (k == label) is counted]
+            nearest += [min(some)] if some else []
+        expected = sum(nearest) / len(nearest) if nearest else 0.0
+        assert float(cost(distance, labels, class_of)) == pytest.approx(expected)
+
+
+def test_images_without_a_prototype_to_count_give_no_undefined_gradient():
+    distance = torch.rand(3, 2, requires_grad=True)
+    cluster_cost(distance, torch.tensor([0, 1, 2]), torch.tensor([0, 0])).backward()
+    assert distance.grad.isfinite().all()
+
+
+def test_off_class_weight_sums_absolute_weights_to_other_classes():
+    weight = torch.tensor([[1.0, -0.5, 2.0], [-0.25, 3.0, -4.0]])  # [K, P]
+    assert float(off_class_weight(weight, torch.tensor([0, 1, 1]))) == 0.25 + 0.5 + 2.0
+
+
+def test_a_class_head_starts_with_one_for_the_own_class_and_minus_a_half_for_others_and_can_lose_prototypes():
+    class_of = torch.tensor([0, 0, 1, 2])
+    head = ClassHead(class_of, 3)
+    assert head.weight.tolist() == [[1, 1, -0.5, -0.5], [-0.5, -0.5, 1, -0.5], [-0.5, -0.5, -0.5, 1]]
+    before = head.weight.detach().clone()
+    head.keep(torch.tensor([1, 3]))
+    assert torch.equal(head.weight, before[:, [1, 3]])
+    assert head(torch.rand(5, 2)).shape == (5, 3)
+
+
+def test_class_prototypes_keep_their_classes():
+    prototypes = ClassPrototypes(2, 3, 4)
+    assert prototypes.class_of.tolist() == [0, 0, 1, 1, 2, 2]
+    before = prototypes.vectors.detach().clone()
+    prototypes.keep(torch.tensor([0, 4, 5]))
+    assert prototypes.class_of.tolist() == [0, 2, 2]
+    assert torch.equal(prototypes.vectors, before[[0, 4, 5]])
+
+
+def test_the_log_ratio_is_largest_at_zero_and_falls():
+    distance = torch.tensor([0.0, 0.5, 2.0])
+    expected = [math.log((d + 1) / (d + 1e-4)) for d in distance.tolist()]
+    assert log_ratio(distance).tolist() == pytest.approx(expected)

@@ -3,12 +3,13 @@
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from protolens.config import RunConfig, Stage, to_mapping, to_toml
@@ -34,11 +35,14 @@ class RunMaker:
     epochs: int = 12
     per_class: Sequence[int] | None = None
     model: str = "prototypedl"
+    places: bool = False  # whether prototypes stand at places of a map of 3 x 3; such models have no decoder
+    followed: bool = False  # whether the run tells what became of its prototypes, and its evaluation how they do
     seed: int = 0
 
     def write(self) -> Run:
         """Write the folder and open it."""
         self.random = np.random.default_rng(self.seed)
+        self.decoder = self.decoder and not self.places
         self.folder.mkdir(parents=True, exist_ok=True)
         shape = (self.prototypes, len(self.classes))
         self.weights = self.random.normal(0, 0.6, shape)
@@ -104,6 +108,7 @@ class RunMaker:
             | {"leaks": [leak | {"why": "pixels", "key": "00ff", "action": "dropped"}]},
             "stages": [to_mapping(self.stage())],
             "chosen": [{"stage": "train", "epoch": max(0, self.epochs - 2), "score": 0.9 if self.epochs else None}],
+            **({"followed": self.steps()} if self.followed else {}),
             "seconds": 83.2,
             "made_with": {"protolens": "0.1.0", "torch": "2.15.0", "python": "3.11", "device": "cpu"}
             | {"threads": 2, "processes": 1},
@@ -116,8 +121,29 @@ class RunMaker:
             terms = {name: 3 / (epoch + number) for number, name in enumerate(TERMS)}
             validation = {"accuracy": accuracy, "balanced_accuracy": accuracy * 0.9, "loss": 2 / epoch}
             line = {"stage": "train", "epoch": epoch, "terms": terms, "validation": validation, "chosen": True}
-            lines.append(line | {"seconds": 1.5 * epoch})
+            lines.append(line | {"seconds": 1.5 * epoch} | (self.whereabouts(epoch) if self.followed else {}))
         return lines
+
+    def steps(self) -> list[dict[str, Any]]:
+        steps = [
+            {"step": "project", "projected": 9, "patches": 8, "mean_move": 2.345},
+            {"step": "prune", "dropped": [4], "left": 8},
+        ]
+        figures = {"before": {"accuracy": 0.912}, "after": {"accuracy": 0.887}}
+        return [{"stage": "train", **step, **figures} for step in steps]
+
+    def whereabouts(self, epoch: int) -> dict[str, Any]:
+        """One prototype is never used and goes away; another is dropped in the middle."""
+        count = self.prototypes + (epoch <= self.epochs // 2)
+        uses = [0, *[5] * (count - 1)]
+        norm, distance = [1.0 + epoch, *[2.0] * (count - 1)], [10.0 * epoch, *[0.5] * (count - 1)]
+        return {"prototypes": {"uses": uses, "norm": norm, "distance": distance}}
+
+    def box(self) -> list[int]:
+        """Somewhere in the picture, a quarter as long and as wide."""
+        width, height = max(1, self.width // 4), max(1, self.height // 4)
+        left, top = self.random.integers(0, self.width - width + 1), self.random.integers(0, self.height - height + 1)
+        return [int(side) for side in (left, top, left + width, top + height)]
 
     def prototype_entries(self) -> list[dict[str, Any]]:
         entries = []
@@ -136,12 +162,19 @@ class RunMaker:
                 "purity": float(uses.max() / uses.sum()) if uses.sum() else None,
                 "most_used_by": self.classes[int(uses.argmax())] if uses.sum() else None,
                 "usual_similarity": float(self.usual[number]),
-                "provenance": origin | {"similarity": -0.4, "box": None},
+                "nearest_distance": 9.0 if number == 1 else 0.5 + 0.1 * number,
+                "provenance": origin | {"similarity": -0.4} | self.where(),
                 "image": self.picture(f"prototypes/{number:04d}-nearest.png"),
                 "decoded": self.picture(f"prototypes/{number:04d}.png") if self.decoder else None,
             }
             entries.append(entry)
         return entries
+
+    def where(self) -> dict[str, Any]:
+        if not self.places:
+            return {"place": None, "box": None, "field": None}
+        field = [0, 0, self.width, self.height // 2] if self.random.integers(2) else [0, 0, self.width, self.height]
+        return {"place": [int(side) for side in self.random.integers(0, 3, 2)], "box": self.box(), "field": field}
 
     def explanation(self, index: int | None, label: str | None, predicted: int | None = None) -> Explanation:
         """The explanation of a drawn image, of class `predicted` or the one that its similarities say."""
@@ -155,6 +188,12 @@ class RunMaker:
             Reason(p, self.classes[owners[p]], float(s), float(w), float(s * w), float(u))
             for p, (s, w, u) in enumerate(zip(similarity, self.weights[:, explained], self.usual, strict=True))
         ]
+        reasons.sort(key=lambda reason: -abs(reason.lift))
+        maps = {}
+        if self.places:
+            # as for the many prototypes of a large model: the weakest reasons have no place
+            reasons = [replace(r, place=(0, 1), box=tuple(self.box())) for r in reasons[:-1]] + reasons[-1:]
+            maps = {reason.prototype: torch.from_numpy(self.random.normal(size=(3, 3))) for reason in reasons[:6]}
         return Explanation(
             image=f"test/{index}" if index is not None else "photos/mine.png",
             index=index,
@@ -166,7 +205,8 @@ class RunMaker:
             logit=float(logits[explained]),
             bias=float(self.bias[explained]),
             nearest=int(similarity.argmax()),
-            reasons=tuple(sorted(reasons, key=lambda reason: -abs(reason.lift))),
+            reasons=tuple(reasons),
+            maps=maps,
         )
 
     def example(self, index: int, right: bool) -> dict[str, Any]:
@@ -175,7 +215,9 @@ class RunMaker:
         label = explanation.predicted if right else self.classes[(k + 1) % len(self.classes)]
         drawn = self.picture(f"examples/{index:06d}-reconstruction.png") if self.decoder else None
         picture = self.picture(f"examples/{index:06d}.png")
-        return explanation.to_dict() | {"label": label, "picture": picture, "reconstruction": drawn}
+        heat = {str(p): self.picture(f"examples/{index:06d}-heat-{p:04d}.png") for p in explanation.maps}
+        pictures = {"picture": picture, "reconstruction": drawn, "heat_maps": heat}
+        return explanation.to_dict() | {"label": label} | pictures
 
     def evaluation(self) -> dict[str, Any]:
         counts = [max(1, n // 5) for n in self.counts()]
@@ -211,7 +253,25 @@ class RunMaker:
                 "right": [self.example(index, True) for index in range(20, 26)],
                 "wrong": [self.example(index, False) for index in range(30, 36)],
             },
+            **(self.promises() if self.followed else {}),
             "seconds": 0.5,
+        }
+
+    def promises(self) -> dict[str, Any]:
+        return {
+            "before": {"project": {"accuracy": 0.912, "accuracy_interval": [0.85, 0.951]}},
+            "interpretation": {
+                "conciseness": {"1.5": 1.25, "2.0": 2.5, "5.0": 4.0},
+                "predictor_accuracy": 0.934,
+                "fidelity": 0.987,
+            },
+            "prototypes": {
+                "own_class_nearest": 0.81,
+                "patches_of_own_class": 0.941,
+                "consistency": 0.0377,
+                "duplicates": 0.25,
+                "stranger_overlap": None,
+            },
         }
 
 

@@ -1,6 +1,7 @@
 """The report as a person sees it: opened from the disk in a real browser."""
 
 import csv
+import json
 import shutil
 
 import pytest
@@ -51,13 +52,15 @@ def visit(browser):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["drawn", "names", "photographs"])
+@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches"])
 def written(request, run_maker, tmp_path_factory):
-    """Reports of small grey digits, of long evil names without a decoder, of photographs."""
+    """Reports of small grey digits, of long evil names without a decoder, of photographs, the last two with places."""
     changes = {
         "drawn": {},
         "names": {"classes": ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"], "decoder": False},
         "photographs": {"height": 120, "width": 180, "bands": 3, "classes": [f"class {k}" for k in range(30)]},
+        "places": {"height": 28, "width": 28, "places": True, "followed": True},
+        "patches": {"height": 120, "width": 180, "bands": 3, "places": True, "classes": ["Donaudampfschiff" * 4, "x"]},
     }[request.param]
     return write_report(run_maker(tmp_path_factory.mktemp("run"), **changes).write())
 
@@ -152,3 +155,44 @@ def test_explanations_of_own_images_are_a_page_as_well(visit, maker, tmp_path):
     assert page.complaints == []
     assert page.requested == [path.resolve().as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+OVERLAYS = """() => [...document.querySelectorAll('.framed')].filter(e => e.checkVisibility()).map(e => {
+    const [image, line] = [e.querySelector('img'), e.querySelector('.box')].map(x => x.getBoundingClientRect());
+    const scale = image.width / e.querySelector('img').naturalWidth;
+    return [line.left - image.left, line.top - image.top, line.right - image.left, line.bottom - image.top]
+        .map(side => side / scale);
+})"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_box_stands_where_its_patch_is_however_the_picture_is_shown(visit, maker, width):
+    run = maker(places=True, height=28, width=28, evaluated=False).write()
+    found = visit(write_report(run), width).evaluate(OVERLAYS)
+    expected = [entry["provenance"]["box"] for owner in run.facts["data"]["classes"]
+                for entry in run.prototypes if entry["class"] == owner]  # fmt: skip
+    assert len(found) == len(expected)
+    for sides, box in zip(found, expected, strict=True):
+        # the line is two pixels wide and lies outside, and a pixel of the picture is four of the screen
+        assert sides == pytest.approx(box, abs=0.6)
+
+
+def test_explanations_with_places_are_a_page_as_well(visit, maker, tmp_path):
+    made = maker(places=True)
+    run = made.write()
+    path = write_explanations(run, [made.explanation(None, None)], [made.png()], tmp_path / "out")
+    page = visit(path, 360)
+    assert page.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
+
+
+def test_the_box_of_a_reason_is_copied_with_its_numbers(visit, maker):
+    made = maker(places=True)
+    page = visit(write_report(made.write()), permissions=["clipboard-read", "clipboard-write"])
+    page.locator("table.reasons").first.get_by_role("button").click()
+    page.get_by_role("button", name="copied", exact=True).wait_for()
+    rows = list(csv.reader(page.evaluate("navigator.clipboard.readText()").splitlines()))
+    right = json.loads((made.folder / "evaluation.json").read_text())["examples"]["right"][0]
+    assert rows[0][:2] == ["part of the image", "part of a training image"]
+    assert rows[2][0] == f"box {', '.join(map(str, right['reasons'][0]['box']))}"

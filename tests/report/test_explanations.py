@@ -48,3 +48,20 @@ def test_an_image_whose_reasons_do_not_sum_is_refused(maker, tmp_path):
     object.__setattr__(explanation, "logit", explanation.logit + 1)
     with pytest.raises(ProtolensError, match="these reasons are not those of the model"):
         write_explanations(run, [explanation], [made.png()], tmp_path / "out")
+
+
+def test_prototypes_at_places_are_shown_where_they_are_found(maker, tmp_path):
+    made = maker(places=True, bands=3)
+    run = made.write()
+    explanation = made.explanation(None, None)
+    path = write_explanations(run, [explanation], [made.png()], tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    first = explanation.reasons[0].prototype
+    assert f'aria-label="the image; a box marks where it is most like prototype {first}"' in text
+    assert text.count('alt="heat map: ') == len(explanation.maps)
+    assert "What is in the" not in text
+    with Image.open(path.with_suffix(".png")) as figure, Image.open(tmp_path / "out/explanations.png") as same:
+        assert figure.size == same.size
+        width, height = figure.size
+    # two rows of four cells for the one image
+    assert 1.5 < width / height < 3

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from protolens.report.figures import GAP, SIDE, Cell, Line, draw, in_lines, shortened, text_width
@@ -49,3 +50,18 @@ def test_words_are_cut_to_their_width():
     assert cut.endswith("…")
     assert text_width(cut) <= 120
     assert shortened("cat", 120) == "cat"
+
+
+@pytest.mark.parametrize("box", [(2, 3, 5, 6), (0, 0, 2, 2), (6, 0, 8, 8), (3, 3, 4, 4)])
+def test_a_box_is_framed_and_nothing_in_it_is_hidden_but_at_the_edge_of_the_picture(box):
+    each = picture(1, bands=3)
+    sheet = opened(draw([Line([Cell(each, box=box)])]))[GAP : GAP + SIDE, GAP : GAP + SIDE].astype(int)
+    plain, step = np.asarray(each.at(SIDE)), SIDE // 8
+    left, top, right, bottom = (side * step for side in box)
+    edge = 6  # as wide as the line, which lies inside at the edge of the picture
+    rows, columns = (slice(max(low, edge), min(high, SIDE - edge)) for low, high in ((top, bottom), (left, right)))
+    assert (sheet[rows, columns] == plain[rows, columns]).all()
+    changed_rows, changed_columns = np.nonzero((sheet != plain).any(axis=2))
+    found = (changed_columns.min(), changed_rows.min(), changed_columns.max() + 1, changed_rows.max() + 1)
+    expected = (max(0, left - edge), max(0, top - edge), min(SIDE, right + edge), min(SIDE, bottom + edge))
+    assert found == pytest.approx(expected, abs=1)

@@ -1,6 +1,16 @@
 import pytest
 
-from protolens.report.gallery import findings, weight_rows, weight_shade, weight_shades
+from protolens.report.gallery import (
+    findings,
+    gallery_section,
+    read_prototypes,
+    used_reach,
+    weight_rows,
+    weight_shade,
+    weight_shades,
+)
+from protolens.report.pictures import Album
+from protolens.train import Run
 
 
 def entry(**changes):
@@ -55,3 +65,48 @@ def test_the_legend_of_the_weights_says_where_each_shade_begins():
         value = float(bound.replace("−", "-"))
         assert weight_shade(value * 1.001 / 2.0) == name
         assert weight_shade(value * 0.999 / 2.0) != name
+
+
+def test_an_unused_prototype_beyond_every_used_one_has_left_the_data():
+    entries = [
+        entry(nearest_distance=2.0),
+        entry(nearest_distance=0.5),
+        entry(nearest_distance=5.25, most_used_by=None, purity=None),
+        entry(nearest_distance=1.5, most_used_by=None, purity=None),
+    ]
+    reach = used_reach(entries)
+    assert reach == 2.0
+    assert [len(findings(each, reach=reach)) for each in entries] == [0, 0, 2, 1]
+    assert findings(entries[2], reach=reach)[1] == (
+        "left the data (out of distribution): its distance to the nearest code is 5.25, "
+        "that of a used prototype at most 2.00"
+    )
+
+
+def test_without_known_distances_nothing_has_left_the_data():
+    unused = {"most_used_by": None, "purity": None}
+    for entries in ([entry(), entry(**unused)], [entry(nearest_distance=None), entry(nearest_distance=None, **unused)]):
+        assert used_reach(entries) is None
+        assert len(findings(entries[1], reach=None)) == 1
+
+
+def test_the_first_sentence_counts_those_that_left_the_data(maker):
+    made = maker()
+    run = made.write()
+    section = gallery_section(run, read_prototypes(run, Album(run.folder)))
+    assert "1 of them never used, 1 of these out of distribution" in section["sentence"]
+
+
+def test_patches_at_different_places_of_one_image_are_not_the_same(maker):
+    made = maker(places=True)
+    made.write()
+    entries = made.prototype_entries()
+    for number, place in ((3, [0, 1]), (4, [0, 1]), (5, [2, 2])):
+        entries[number]["provenance"] |= {"index": 7, "place": place}
+    made.json("prototypes.json", {"model": "abc", "data": "def", "prototypes": entries})
+    prototypes = read_prototypes(Run.open(made.folder), Album(made.folder))
+    shared = {
+        each.number: each.findings for each in prototypes if any("is also that" in said for said in each.findings)
+    }
+    assert list(shared) == [3, 4]
+    assert "its patch is also that of prototype 4" in shared[3]

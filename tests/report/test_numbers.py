@@ -38,8 +38,10 @@ def test_a_sign_is_shown_for_every_number_that_is_not_shown_as_zero(value, decim
 
 
 def test_words_follow_their_count():
-    said = [counted(1, "image"), counted(2000, "image"), counted(3, "class")]
-    assert [words.replace("\N{NO-BREAK SPACE}", " ") for words in said] == ["1 image", "2,000 images", "3 classes"]
+    said = [counted(1, "image"), counted(2000, "image"), counted(3, "class"), counted(2, "patch"), counted(2, "epoch")]
+    assert [words.replace("\N{NO-BREAK SPACE}", " ") for words in said] == [
+        "1 image", "2,000 images", "3 classes", "2 patches", "2 epochs"
+    ]  # fmt: skip
 
 
 @given(st.lists(NUMBERS.filter(lambda value: abs(value) > 1e-3), min_size=1))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from protolens.errors import ProtolensError
-from protolens.report.pictures import LARGEST, THUMBNAIL, Album, Picture, Shown
+from protolens.report.pictures import LARGEST, OUTSIDE, THUMBNAIL, Album, Picture, Shown
 
 
 def png(width: int, height: int, value: int | None = None) -> bytes:
@@ -69,3 +69,13 @@ def test_a_picture_outside_of_the_run_is_not_read(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(ProtolensError, match="lies outside of the run folder"):
         Album(tmp_path / "run").open("../secret.png", "train again")
+
+
+@pytest.mark.parametrize(("side", "target"), [(8, 112), (28, 64), (400, 96)])
+def test_a_line_around_a_box_lies_just_outside_of_it(side, target):
+    picture = Picture(png(side, side // 2))
+    shown, box = picture.shown(target), (side // 4, 0, side // 2, side // 8)
+    frame, scale = picture.frame(box, target), shown.width / side
+    assert (frame.x + OUTSIDE, frame.y + OUTSIDE) == pytest.approx((box[0] * scale, 0), abs=0.01)
+    assert frame.width - 2 * OUTSIDE == pytest.approx((box[2] - box[0]) * scale, abs=0.01)
+    assert frame.height - 2 * OUTSIDE == pytest.approx((box[3] - box[1]) * scale, abs=0.01)

@@ -90,3 +90,32 @@ def test_the_title_says_whether_the_image_was_recognised(why):
     assert why(explanation.to_dict()).title == "cat, taken for dog"
     assert why(replace(explanation, label="dog").to_dict()).title == "dog, recognised"
     assert why(replace(explanation, label=None).to_dict()).title == "taken for dog"
+
+
+def test_a_reason_at_a_place_has_its_box_and_its_heat_map(maker):
+    made = maker(prototypes=12, places=True)
+    prototypes = read_prototypes(made.write(), Album(made.folder))
+    entry = made.explanation(3, "cat").to_dict()
+    first = entry["reasons"][0]
+    heat = {first["prototype"]: Picture(made.png())}
+    shown = explain_why(entry, prototypes, Picture(made.png()), None, "image-0", heat)
+    assert shown.placed
+    assert [row.box for row in (*shown.rows, *shown.folded)] == [
+        reason["box"] and tuple(reason["box"]) for reason in entry["reasons"]
+    ]
+    assert [row.heat for row in shown.rows] == [heat[first["prototype"]], *[None] * (SHOWN - 1)]
+    assert shown.folded[-1].box is None
+
+
+def test_an_explanation_from_before_places_were_told_has_none(why):
+    entry = why.maker.explanation(3, "cat").to_dict()
+    for reason in entry["reasons"]:
+        del reason["box"], reason["place"]
+    assert not why(entry).placed
+
+
+def test_prototypes_without_a_training_image_of_their_own_are_shown_without_places(maker):
+    made = maker(prototypes=12, places=True)
+    prototypes = [replace(each, patch=None) for each in read_prototypes(made.write(), Album(made.folder))]
+    entry = made.explanation(3, "cat").to_dict()
+    assert not explain_why(entry, prototypes, Picture(made.png()), None, "image-0").placed

@@ -221,3 +221,67 @@ def test_settings_are_told_with_their_meaning(maker):
 def test_a_file_is_named_without_its_folder_which_is_its_class():
     assert short_name("bunting/bunting_0001.jpg") == "bunting_0001.jpg"
     assert short_name("train/31204") == "train/31204"
+
+
+def test_a_prototype_at_a_place_is_a_patch_with_what_it_can_see(maker):
+    made = maker(places=True)
+    run = made.write()
+    page = report(run)
+    for entry in run.prototypes:
+        number, name = entry["prototype"], entry["provenance"]["name"]
+        assert f"Prototype {number} in {name}" in page.said
+        assert f"the box of prototype {number}, enlarged" in [image["alt"] for image in page.all("img")]
+    assert page.said.count("the patch can see") == len(run.prototypes)
+    assert {"box", "field", "casing"} <= {rect.get("class") for rect in page.all("rect")}
+
+
+def test_a_reason_at_a_place_says_whether_the_part_looks_like_the_patch(maker):
+    page = report(maker(places=True).write())
+    assert "looks like prototype" in page.said
+    assert "hardly like prototype" in page.said
+    assert "place not looked up" in page.said
+    assert any(image["alt"].startswith("heat map: how like prototype") for image in page.all("img"))
+
+
+def test_a_model_without_places_has_no_word_of_them(maker):
+    page = report(maker().write())
+    assert not [rect for rect in page.all("rect") if rect.get("class") in ("box", "field", "casing")]
+    for word in ("receptive field", "heat map", "the patch can see", "looks like prototype"):
+        assert word not in page.said
+
+
+def test_a_missing_heat_map_is_an_error_of_one_sentence(maker):
+    run = maker(places=True).write()
+    lost = next((run.folder / "examples").glob("000031-heat-*.png"))
+    lost.unlink()
+    with pytest.raises(ProtolensError, match=rf"^the picture {lost} is missing; `protolens evaluate .* makes it anew$"):
+        write_report(run)
+
+
+def test_what_became_of_the_prototypes_is_told(maker):
+    said = report(maker(followed=True).write()).said
+    assert "What followed?" in said
+    assert "train project 9 prototypes moved onto 8 training images, by a distance of 2.35 on average 91.2 %" in said
+    assert "Where did the prototypes go? After the last epoch 7 of 8 prototypes are used" in said
+    assert "Test accuracy before projection 91.2 % (95 % interval 85.0 % to 95.1 %); of the finished model" in said
+    assert "Do the prototypes keep their promise?" in said
+    assert "Does it say what the network says?" in said
+    assert "How many prototypes does a decision need?" in said
+
+
+def test_a_run_that_tells_nothing_of_its_prototypes_has_no_empty_section(maker):
+    said = report(maker().write()).said
+    for question in ("What followed?", "Where did the prototypes go?", "keep their promise", "Test accuracy before"):
+        assert question not in said
+
+
+@pytest.mark.parametrize("changes", [{"places": True, "followed": True}, {"places": True, "evaluated": False}])
+def test_links_pictures_and_heads_of_a_page_with_places_are_in_order(maker, changes):
+    page = report(maker(**changes).write())
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for _, a in page.elements if a.get("href", "").startswith("#")} <= set(ids)
+    assert all(image["alt"].strip() for image in page.all("img"))
+    assert all(svg.get("aria-hidden") or svg["aria-label"].strip() for svg in page.all("svg"))
+    assert all("scope" in head for head in page.all("th"))
+    assert not [attributes for _, attributes in page.elements if "style" in attributes]

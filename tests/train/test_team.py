@@ -28,19 +28,19 @@ def remember(self, *arguments):
     train_stage(self, *arguments)
     digests.append(state_digest(self.model))
 loop.Training.train_stage = remember
-model = json.loads(sys.argv[2])
-run = build(RunConfig, {"model": model, "train": {"batch": 100, "device": "cpu"}}, "test")
+tables = json.loads(sys.argv[2])
+run = build(RunConfig, {**tables, "train": {"batch": 100, "device": "cpu"}}, "test")
 fit(run, sys.argv[1])
 Path(sys.argv[1] + f"-rank{os.environ.get('RANK', 0)}.json").write_text(json.dumps(digests))
 """
 
 
-def torchrun(folder: Path, model: dict[str, str], processes: int) -> list[list[str]]:
+def torchrun(folder: Path, tables: dict[str, object], processes: int) -> list[list[str]]:
     script = folder.parent / "script.py"
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [*launch, str(script), str(folder), json.dumps(model)]
+    words = [*launch, str(script), str(folder), json.dumps(tables)]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(Path(f"{folder}-rank{rank}.json").read_text()) for rank in range(processes)]
@@ -48,10 +48,23 @@ def torchrun(folder: Path, model: dict[str, str], processes: int) -> list[list[s
 
 @pytest.mark.parametrize("model", [{"name": "prototypedl"}])
 def test_two_processes_hold_the_same_weights_after_each_stage(tmp_path, model):
-    first, second = torchrun(tmp_path / "run", model, processes=2)
+    first, second = torchrun(tmp_path / "run", {"model": model}, processes=2)
     assert len(first) == 2
     assert first == second
     assert first[0] != first[1]
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["made_with"]["processes"] == 2
     assert [chosen["stage"] for chosen in facts["chosen"]] == ["warm", "joint"]
+
+
+def test_two_processes_hold_the_same_prototypes_after_projection_and_pruning(tmp_path):
+    tables = {
+        "model": {"name": "protopnet", "per_class": 3, "features": 8, "rounds": 1, "prune": True},
+        "stages": {"joint-1": {"epochs": 3}, "head-1": {"epochs": 1}, "refit": {"epochs": 1}},
+    }
+    first, second = torchrun(tmp_path / "run", tables, processes=2)
+    # the digests are taken before each step, so the last two see what projection and pruning left
+    assert len(first) == 3
+    assert first == second
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [entry["step"] for entry in facts["followed"]] == ["project", "prune"]

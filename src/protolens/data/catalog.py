@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from protolens.config import DataConfig
+from protolens.data.cub import open_cub
 from protolens.data.folder import open_folder
 from protolens.data.medmnist import open_medmnist
 from protolens.data.source import Source, images_of_array, resized_note
@@ -45,6 +46,7 @@ CATALOG = {
     "mnist": Entry("70,000 handwritten digits, 28x28 grey, 10 classes", _torchvision("MNIST")),
     "fashion-mnist": Entry("70,000 pieces of clothing, 28x28 grey, 10 classes", _torchvision("FashionMNIST")),
     "cifar10": Entry("60,000 small photographs, 32x32 colour, 10 classes", _torchvision("CIFAR10")),
+    "cub": Entry("11,788 photographs of birds cut to their boxes, 200 classes, or the first 50 of them", open_cub),
     "medmnist:NAME": Entry("medical images of MedMNIST v2, from NAME.npz with its own splits", open_medmnist),
     "torchvision:NAME": Entry(
         "any classification set of torchvision, by its class: SVHN, GTSRB, ...", open_torchvision

@@ -3,7 +3,8 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
+from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
 from protolens.evaluation.scores import wilson_interval
 
-__all__ = ["Evaluation", "evaluate", "wilson_interval"]
+__all__ = ["Evaluation", "evaluate", "evaluate_ensemble", "wilson_interval"]

@@ -8,19 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protolens.config import seed_of
-from protolens.data import DataSet, Images, open_data, to_float
-from protolens.data.pictures import to_png
+from protolens.data import DataSet, Images, open_data, plain_batches
 from protolens.errors import ProtolensError
+from protolens.evaluation.examples import examples
+from protolens.evaluation.interpretation import conciseness, fidelity
+from protolens.evaluation.overview import overview
+from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
-from protolens.explanation import Explanation, Subject, explain_images
-from protolens.files import read_json, write_bytes, write_json
-from protolens.models import PrototypeModel, state_digest
+from protolens.files import read_json, write_json
+from protolens.models import PrototypeModel, load_model, state_digest
 from protolens.nn import classification
-from protolens.train import Run, accuracy, assemble, balanced_accuracy, confusion, mean_area_under_roc, predict
+from protolens.train import (
+    Run,
+    Team,
+    accuracy,
+    assemble,
+    balanced_accuracy,
+    batch_for,
+    confusion,
+    mean_area_under_roc,
+    predict,
+)
 
-SAMPLE = 10  # images drawn at random
-EXAMPLES = 6  # recognised images, and as many mistaken ones
+THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # of conciseness, as FLINT's paper
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,15 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     with assemble(device) as team:
         model = run.model().to(team.device)
         before = state_digest(model)
-        logits = predict(model, data.test, team)
-        content = {"model": before, "data": data.test.digest, **scores(logits, data)}
-        content |= examples(run, model, logits, data.test)
+        sight = look(model, data.test, team)
+        content = {"model": before, "data": data.test.digest, **scores(sight.logits, data)}
+        content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
+        predicted = sight.logits.argmax(dim=1)
+        contributions = sight.similarity * model.prototype_weights().detach().cpu().T[predicted]
+        content["interpretation"] = interpretation(sight, contributions, data.test.labels)
+        content |= overview(run, model, data, contributions, predicted)
+        content["before"] = before_steps(run, data, team)
+        content |= examples(run, model, sight.logits, data.test)
         assert state_digest(model) == before, "evaluation changed the model"
     content["seconds"] = round(time.monotonic() - begun, 2)
     write_json(path, content)
@@ -70,6 +86,61 @@ def refuse_other_images(run: Run, data: DataSet) -> None:
                 f"{run.folder}: the {split} images of {data.name} are not those that the run was made with; "
                 "bring the old ones back, or train again"
             )
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a model sees in N images of a split, on the CPU."""
+
+    logits: Tensor  # [N, K]
+    similarity: Tensor  # [N, P]
+    predictor: Tensor | None  # [N, K], of the network that the model interprets
+
+
+@torch.inference_mode()
+def look(model: PrototypeModel, images: Images, team: Team) -> Sight:
+    """One pass over a split, shared among the processes, in evaluation mode."""
+    model.eval()
+    seen = [
+        (found.logits, found.similarity, found.predictor)
+        for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size)
+        for found in [model.evidence(batch.images)]
+    ]
+    logits, similarity, predictor = (
+        None if column[0] is None else team.gather(torch.cat(column)).float().cpu()
+        for column in zip(*seen, strict=True)
+    )
+    assert logits is not None
+    assert similarity is not None
+    return Sight(logits, similarity, predictor)
+
+
+def interpretation(sight: Sight, contributions: Tensor, labels: Tensor) -> dict[str, Any]:
+    """With how few prototypes decisions are made; for a model that interprets a network also how truly it does.
+
+    contributions: to the predicted class, [N, P]; labels: [N].
+    """
+    few = conciseness(contributions, THRESHOLDS)
+    found: dict[str, Any] = {"conciseness": dict(zip(map(str, THRESHOLDS), few, strict=True))}
+    if sight.predictor is not None:
+        found["predictor_accuracy"] = accuracy(
+            confusion(sight.predictor.argmax(dim=1), labels, sight.predictor.shape[1])
+        )
+        found["fidelity"] = fidelity(sight.logits, sight.predictor)
+    return found
+
+
+def before_steps(run: Run, data: DataSet, team: Team) -> dict[str, Any]:
+    """Test accuracy of the model as it was before each step that changed its prototypes, such as projection."""
+    found = {}
+    for path in sorted(run.folder.glob("before-*.safetensors")):
+        logits = predict(load_model(path).to(team.device), data.test, team)
+        right = int((logits.argmax(dim=1) == data.test.labels).sum())
+        found[path.stem.removeprefix("before-")] = {
+            "accuracy": right / len(logits),
+            "accuracy_interval": list(wilson_interval(right, len(logits))),
+        }
+    return found
 
 
 def scores(logits: Tensor, data: DataSet) -> dict[str, Any]:
@@ -100,63 +171,3 @@ def scores(logits: Tensor, data: DataSet) -> dict[str, Any]:
             for k, name in enumerate(classes)
         ],
     }
-
-
-def examples(run: Run, model: PrototypeModel, logits: Tensor, images: Images) -> dict[str, Any]:
-    """Explanations, with pictures, of a random sample, of recognised images and of the most confident mistakes."""
-    usual = torch.tensor([prototype["usual_similarity"] for prototype in run.prototypes])
-    kinds = {
-        "sample": draw_sample(len(images), run.config.seed),
-        "right": choose_right(logits, images.labels),
-        "wrong": choose_wrong(logits, images.labels),
-    }
-    return {"examples": {kind: explain_some(run.folder, model, images, some, usual) for kind, some in kinds.items()}}
-
-
-def draw_sample(images: int, seed: int) -> Tensor:
-    """Positions of some images drawn at random, in order."""
-    generator = torch.Generator().manual_seed(seed_of(seed, "sample"))
-    return torch.randperm(images, generator=generator)[:SAMPLE].sort().values
-
-
-def choose_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Positions of recognised images: of each class in turn the one of middling confidence. [N, K], [N]."""
-    confidence, predicted = logits.softmax(dim=1).max(dim=1)
-    chosen = []
-    for k in range(logits.shape[1]):
-        members = ((labels == k) & (predicted == k)).nonzero().flatten()
-        if len(members):
-            chosen.append(int(members[confidence[members].argsort(stable=True)[len(members) // 2]]))
-    return torch.tensor(chosen[:EXAMPLES], dtype=torch.long)
-
-
-def choose_wrong(logits: Tensor, labels: Tensor) -> Tensor:
-    """Positions of the mistakes made with most confidence. [N, K], [N]."""
-    confidence, predicted = logits.softmax(dim=1).max(dim=1)
-    mistakes = (predicted != labels).nonzero().flatten()
-    return mistakes[confidence[mistakes].argsort(descending=True, stable=True)][:EXAMPLES]
-
-
-def explain_some(folder: Path, model: PrototypeModel, images: Images, chosen: Tensor, usual: Tensor) -> list[Any]:
-    """Entries of evaluation.json for images of a split; their pictures are written to examples/."""
-    if not len(chosen):
-        return []
-    pixels, classes = images.take(chosen), model.task.classes
-    subjects = [Subject(images.names[i], i, classes[int(images.labels[i])]) for i in chosen.tolist()]
-    floats = to_float(pixels, model.device)
-    with torch.inference_mode():
-        decoded = model.decode(model.evidence(floats).code)
-    pictures = [None] * len(chosen) if decoded is None else list(decoded)
-    explained = zip(explain_images(model, floats, subjects, usual), pixels, pictures, strict=True)
-    return [write_example(folder, explanation, image, picture) for explanation, image, picture in explained]
-
-
-def write_example(folder: Path, explanation: Explanation, pixels: Tensor, decoded: Tensor | None) -> dict[str, Any]:
-    """Write an example's pictures; returns its entry in evaluation.json."""
-    picture = f"examples/{explanation.index:06d}.png"
-    write_bytes(folder / picture, to_png(pixels))
-    reconstruction = None
-    if decoded is not None:
-        reconstruction = f"examples/{explanation.index:06d}-reconstruction.png"
-        write_bytes(folder / reconstruction, to_png(decoded))
-    return explanation.to_dict() | {"picture": picture, "reconstruction": reconstruction}

@@ -4,5 +4,17 @@ May use: train, models, nn, data, config. An Explanation is plain data: the repo
 """
 
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
+from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
+from protolens.explanation.places import heat_map
 
-__all__ = ["Explanation", "Reason", "Subject", "explain", "explain_images"]
+__all__ = [
+    "PHOTOGRAPHS",
+    "Explanation",
+    "Maximisation",
+    "Reason",
+    "Subject",
+    "explain",
+    "explain_images",
+    "heat_map",
+    "maximise",
+]

@@ -1,7 +1,7 @@
 """Local explanations: which prototypes an image is like, and what each adds to the logit of a class."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,11 @@ from torch import Tensor
 from protolens.data import read_image, to_float
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import Evidence, PrototypeModel
+from protolens.nn import locate
 from protolens.train import Run
+
+PLACED = 20  # strongest reasons whose place and box are looked up; there may be 2,000 reasons and 50,000 pixels
+MAPPED = 6  # of these, those whose map is kept to be drawn: what a page shows at once
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Reason:
     weight: float
     contribution: float
     usual: float  # mean similarity over the training images
+    place: tuple[int, int] | None = None  # row and column in the map, where prototypes stand at places
+    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom in pixels: where it is most similar
 
     @property
     def lift(self) -> float:
@@ -58,6 +64,8 @@ class Explanation:
     bias: float
     nearest: int  # the most similar prototype
     reasons: tuple[Reason, ...]
+    # similarity at each place, [h, w], to the strongest prototypes; only to be drawn, and not in to_dict
+    maps: Mapping[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def baseline(self) -> float:
@@ -66,8 +74,10 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
+        content = asdict(replace(self, maps={}))
+        del content["maps"]
         reasons = [asdict(reason) | {"lift": reason.lift} for reason in self.reasons]
-        return asdict(self) | {"baseline": self.baseline, "sentence": self.sentence, "reasons": reasons}
+        return content | {"baseline": self.baseline, "sentence": self.sentence, "reasons": reasons}
 
     @property
     def sentence(self) -> str:
@@ -115,6 +125,10 @@ def explain_images(
             Reason(number, classes[class_of[number]], like, weight, like * weight, often)
             for number, (like, weight, often) in enumerate(zip(*columns, strict=True))
         ]
+        reasons.sort(key=lambda reason: -abs(reason.lift))
+        maps: dict[int, Tensor] = {}
+        if evidence.maps is not None:
+            reasons, maps = with_places(reasons, evidence.maps[row], model.task.size)
         explanations.append(
             Explanation(
                 **vars(subject),
@@ -125,10 +139,24 @@ def explain_images(
                 logit=float(logits[explained]),
                 bias=float(bias[explained]),
                 nearest=int(similarity.argmax()),
-                reasons=tuple(sorted(reasons, key=lambda reason: -abs(reason.lift))),
+                reasons=tuple(reasons),
+                maps=maps,
             )
         )
     return explanations
+
+
+def with_places(
+    reasons: Sequence[Reason], maps: Tensor, size: tuple[int, int]
+) -> tuple[list[Reason], dict[int, Tensor]]:
+    """The reasons, the strongest PLACED of them with place and box, and the maps of the strongest MAPPED.
+
+    reasons: the strongest first; maps: [P, h, w], similarity of one image; size: its height and width.
+    """
+    strongest = [reason.prototype for reason in reasons[:PLACED]]
+    found = zip(reasons, locate(maps[strongest], size), strict=False)
+    placed = [replace(reason, place=where.place, box=where.box) for reason, where in found]
+    return [*placed, *reasons[PLACED:]], {number: maps[number].clone() for number in strongest[:MAPPED]}
 
 
 @torch.inference_mode()

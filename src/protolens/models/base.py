@@ -4,6 +4,7 @@ image -> encoder -> code -> similarity to prototypes -> transparent head -> logi
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from protolens.config import Stage, Task
 from protolens.data import Batch
-from protolens.nn import VectorPrototypes
+from protolens.nn import HoldsPrototypes, VectorPrototypes
 
 
 @dataclass
@@ -21,9 +22,10 @@ class Evidence:
 
     logits: Tensor  # [B, K]
     similarity: Tensor  # [B, P], larger is more alike
-    code: Tensor  # [B, D]
+    code: Tensor  # [B, D], or [B, D, h, w] where prototypes stand at places
     distance: Tensor | None = None  # [B, P], for models that measure one
     maps: Tensor | None = None  # [B, P, h, w], similarity at each place, for prototypes that stand at places
+    predictor: Tensor | None = None  # [B, K], logits of the network that this model interprets, where there is one
 
     def cpu(self) -> Self:
         """The same on the CPU, without a graph."""
@@ -40,7 +42,9 @@ class Provenance:
     name: str  # what people call the image
     label: str
     similarity: float
-    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom in pixels
+    place: tuple[int, int] | None = None  # row and column in the map of places
+    box: tuple[int, int, int, int] | None = None  # left, top, right, bottom in pixels: where it is most similar
+    field: tuple[int, int, int, int] | None = None  # the same: all pixels that can influence the place
 
 
 class PrototypeModel(nn.Module, ABC):
@@ -94,6 +98,30 @@ class PrototypeModel(nn.Module, ABC):
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""
         return None
+
+    def load_pretrained(self) -> None:
+        """Read what training begins with from files that the settings name; a saved model needs none of them."""
+
+    def decode_prototypes(self) -> Tensor | None:
+        """The picture of each prototype, [P, C, H, W] in [0, 1]; None where a prototype alone cannot be decoded."""
+        return self.decode(self.prototypes.vectors)
+
+    def network_of_places(self) -> nn.Module | None:
+        """What maps images [B, C, H, W] to codes at places [B, D, h, w]; None where prototypes have no place."""
+        return None
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop all prototypes but these. kept: positions in their order, [Q]."""
+        for module in self.children():
+            if isinstance(module, HoldsPrototypes):
+                module.keep(kept)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, and a state with fewer prototypes than the model drops the others first."""
+        vectors = state_dict.get("prototypes.vectors")
+        if vectors is not None and len(vectors) < len(self.prototypes):
+            self.keep(torch.arange(len(vectors), device=self.device))
+        return super().load_state_dict(state_dict, strict, assign)
 
     @property
     def device(self) -> torch.device:

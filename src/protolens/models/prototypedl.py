@@ -19,6 +19,7 @@ from protolens.nn import (
     RECONSTRUCTIONS,
     ConvEncoder,
     DeconvDecoder,
+    LinearHead,
     UpConvDecoder,
     VectorPrototypes,
     classification,
@@ -67,7 +68,7 @@ class PrototypeDL(PrototypeModel):
         self.prototypes = VectorPrototypes(settings.prototypes, self.encoder.features)
         if settings.start == "uniform":
             nn.init.uniform_(self.prototypes.vectors)
-        self.head = nn.Linear(settings.prototypes, len(task.classes), bias=settings.bias)
+        self.head = LinearHead(settings.prototypes, len(task.classes), bias=settings.bias)
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.encoder(images).flatten(1)

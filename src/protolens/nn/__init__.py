@@ -3,25 +3,92 @@
 May use: data, config. Knows tensors and shapes, nothing of training, files or methods.
 """
 
+from protolens.nn.attributes import (
+    AttributeDecoder,
+    AttributePrototypes,
+    LargeAttributes,
+    LargePredictor,
+    SmallAttributes,
+    SmallPredictor,
+    imitation,
+    indecision,
+)
+from protolens.nn.backbones import Backbone, load_backbone, make_backbone, map_size, receptive_boxes
 from protolens.nn.decoders import DeconvDecoder, UpConvDecoder
+from protolens.nn.diversity import distance_beyond, inverse_volume, negative_log_volume, orthonormality
 from protolens.nn.encoders import ConvEncoder, SmallEncoder, StrongEncoder, activation
-from protolens.nn.losses import RECONSTRUCTIONS, classification, code_coverage, prototype_coverage
+from protolens.nn.heads import ClassHead, LinearHead
+from protolens.nn.losses import (
+    RECONSTRUCTIONS,
+    classification,
+    cluster_cost,
+    code_coverage,
+    off_class_weight,
+    prototype_coverage,
+    separation_cost,
+)
 from protolens.nn.normalise import Normalise
-from protolens.nn.prototypes import VectorPrototypes, euclidean, squared_euclidean
+from protolens.nn.places import Slots, Where, locate, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn.prototypes import (
+    EPSILON,
+    ClassPrototypes,
+    HoldsPrototypes,
+    VectorPrototypes,
+    euclidean,
+    log_ratio,
+    squared_euclidean,
+)
+from protolens.nn.variational import VariationalDecoder, VariationalEncoder, mixture_divergence
 
 __all__ = [
+    "EPSILON",
     "RECONSTRUCTIONS",
+    "AttributeDecoder",
+    "AttributePrototypes",
+    "Backbone",
+    "ClassHead",
+    "ClassPrototypes",
     "ConvEncoder",
     "DeconvDecoder",
+    "HoldsPrototypes",
+    "LargeAttributes",
+    "LargePredictor",
+    "LinearHead",
     "Normalise",
+    "Slots",
+    "SmallAttributes",
     "SmallEncoder",
+    "SmallPredictor",
     "StrongEncoder",
     "UpConvDecoder",
+    "VariationalDecoder",
+    "VariationalEncoder",
     "VectorPrototypes",
+    "Where",
     "activation",
     "classification",
+    "cluster_cost",
     "code_coverage",
+    "distance_beyond",
     "euclidean",
+    "imitation",
+    "indecision",
+    "inverse_volume",
+    "load_backbone",
+    "locate",
+    "log_ratio",
+    "make_backbone",
+    "map_size",
+    "mixture_divergence",
+    "nearest_places",
+    "negative_log_volume",
+    "off_class_weight",
+    "orthonormality",
+    "own_distances",
+    "percentile_boxes",
     "prototype_coverage",
+    "receptive_boxes",
+    "separation_cost",
     "squared_euclidean",
+    "upsampled",
 ]

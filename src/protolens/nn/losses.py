@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,3 +56,33 @@ def prototype_coverage(distance: Tensor) -> Tensor:
 def code_coverage(distance: Tensor) -> Tensor:
     """Mean distance of each code to the nearest prototype (PrototypeDL, R2). distance: [B, P]."""
     return distance.amin(dim=1).mean()
+
+
+def cluster_cost(distance: Tensor, labels: Tensor, class_of: Tensor) -> Tensor:
+    """Mean distance of each image to the nearest prototype of its own class (ProtoPNet, sec. 2.2).
+
+    distance: [B, P]; labels: [B]; class_of: [P], the class of each prototype. An image whose class has no prototype
+    does not count.
+    """
+    return _mean_of_nearest(distance, labels[:, None] == class_of)
+
+
+def separation_cost(distance: Tensor, labels: Tensor, class_of: Tensor) -> Tensor:
+    """Mean distance of each image to the nearest prototype of another class; its weight is negative (ibid.)."""
+    return _mean_of_nearest(distance, labels[:, None] != class_of)
+
+
+def _mean_of_nearest(distance: Tensor, counted: Tensor) -> Tensor:
+    # a masked minimum, where the original subtracts from a largest distance that holds only for codes in [0, 1]
+    nearest = distance.masked_fill(~counted, float("inf")).amin(dim=1)
+    known = counted.any(dim=1)
+    return nearest.where(known, nearest.new_zeros(())).sum() / known.sum().clamp_min(1)
+
+
+def off_class_weight(weight: Tensor, class_of: Tensor) -> Tensor:
+    """Sum of the absolute weights from prototypes to other classes than their own (ProtoPNet, sec. 2.3).
+
+    weight: [K, P]; class_of: [P].
+    """
+    classes = torch.arange(len(weight), device=weight.device)
+    return weight.abs()[classes[:, None] != class_of].sum()

@@ -1,5 +1,7 @@
 """The first layer of a model: so that everybody outside it speaks of pixels in [0, 1]."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -7,16 +9,19 @@ from torch import Tensor, nn
 class Normalise(nn.Module):
     """Subtract the mean and divide by the standard deviation of each band; both are buffers, saved with the model.
 
-    Starts as the identity; `fit` in the train room sets it from the training images.
+    Starts as the identity, and `fit` in the train room sets it from the training images; with a fixed mean and
+    deviation, as pretrained weights want them, it stays.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, bands: int):
+    def __init__(self, bands: int, fixed: tuple[Sequence[float], Sequence[float]] | None = None):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(bands))
-        self.register_buffer("deviation", torch.ones(bands))
+        self.learns = fixed is None
+        mean, deviation = fixed or ([0.0] * bands, [1.0] * bands)
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("deviation", torch.tensor(deviation))
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] in [0, 1] -> the same shape, normalised by band."""

@@ -1,7 +1,11 @@
-"""Prototypes as vectors in the space of codes, and how far a code is from each."""
+"""Prototypes as vectors in the space of codes, how far a code is from each, and how alike that makes them."""
+
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+EPSILON = 1e-4  # of the log ratio in the code of ProtoPNet, ProtoVAE and Pantypes
 
 
 def squared_euclidean(code: Tensor, prototypes: Tensor) -> Tensor:
@@ -17,6 +21,22 @@ def euclidean(code: Tensor, prototypes: Tensor) -> Tensor:
     return torch.linalg.vector_norm(code[:, None] - prototypes, dim=2)
 
 
+def log_ratio(distance: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """Similarity log((d + 1) / (d + epsilon)) of a distance, of any shape: log(1 / epsilon) at 0 (ProtoPNet, sec. 2.1).
+
+    ProtoPNet puts the squared Euclidean distance in, the code of ProtoVAE and Pantypes the Euclidean one.
+    """
+    return torch.log((distance + 1) / (distance + epsilon))
+
+
+@runtime_checkable
+class HoldsPrototypes(Protocol):
+    """A part of a model that has something for each prototype."""
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop what belongs to all prototypes but these. kept: positions, [Q]."""
+
+
 class VectorPrototypes(nn.Module):
     """P free vectors in the code space, `vectors` [P, D]: Xavier-uniform at the start."""
 
@@ -26,3 +46,22 @@ class VectorPrototypes(nn.Module):
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop all vectors but these. kept: [Q]."""
+        self.vectors = nn.Parameter(self.vectors.detach()[kept].clone(), requires_grad=self.vectors.requires_grad)
+
+
+class ClassPrototypes(VectorPrototypes):
+    """As many vectors for each class, those of a class side by side; `class_of` [P] is the class of each."""
+
+    class_of: Tensor
+
+    def __init__(self, per_class: int, classes: int, features: int):
+        super().__init__(per_class * classes, features)
+        self.register_buffer("class_of", torch.arange(classes).repeat_interleave(per_class))
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop all vectors but these. kept: [Q]."""
+        super().keep(kept)
+        self.class_of = self.class_of[kept]

@@ -1,9 +1,11 @@
 """Explanations of a person's own images: a page, a figure and the same as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from protolens.explanation import Explanation
+from protolens.data.pictures import to_png
+from protolens.explanation import Explanation, heat_map
 from protolens.files import write_bytes, write_json, write_text
 from protolens.report.about import model_words, name_of, shape_words
 from protolens.report.figures import Cell, Line, draw
@@ -12,6 +14,7 @@ from protolens.report.numbers import counted
 from protolens.report.page import render
 from protolens.report.pictures import Album, Picture
 from protolens.report.reasons import Why, explain_why
+from protolens.report.samples import prototype_cell
 from protolens.train import Run
 
 STRONGEST = 4  # prototypes beside each image in the figure
@@ -25,8 +28,10 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
     """
     prototypes = read_prototypes(run, Album(run.folder))
     whys = [
-        explain_why(explanation.to_dict(), prototypes, Picture(picture), None, f"image-{number}")
-        for number, (explanation, picture) in enumerate(zip(explanations, pictures, strict=True))
+        explain_why(
+            explanation.to_dict(), prototypes, picture, None, f"image-{number}", heat_maps(explanation, picture)
+        )
+        for number, (explanation, picture) in enumerate(zip(explanations, map(Picture, pictures), strict=True))
     ]
     page = render(
         "explanations.html",
@@ -39,7 +44,7 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
         prototypes=prototypes,
     )
     write_json(folder / "explanations.json", facts(run, explanations))
-    write_bytes(folder / "explanations.png", draw([line(why) for why in whys]))
+    write_bytes(folder / "explanations.png", draw([line for why in whys for line in lines(why)]))
     path = folder / "explanations.html"
     write_text(path, page)
     return path
@@ -61,12 +66,32 @@ def facts(run: Run, explanations: Sequence[Explanation]) -> dict[str, object]:
     }
 
 
-def line(why: Why) -> Line:
-    """A row of the figure: an image, then the prototypes that speak most about it."""
+def heat_maps(explanation: Explanation, picture: Picture) -> dict[int, Picture]:
+    """For each prototype whose map is known, the map over the picture of the image."""
+    import numpy as np
+    import torch
+
+    if not explanation.maps:
+        return {}
+    pixels = torch.from_numpy(np.atleast_3d(np.array(picture.image))).permute(2, 0, 1)
+    return {number: Picture(to_png(heat_map(pixels, own))) for number, own in explanation.maps.items()}
+
+
+def lines(why: Why) -> list[Line]:
+    """Rows of the figure: an image, then the prototypes that speak most about it.
+
+    Where prototypes stand at places, two rows: where in the image each is most similar, above what that looks like.
+    """
+    name = Path(why.image).name
     image = Cell(why.picture, (why.explained, f"logit {why.end.lift}"))
-    strongest = [(row.prototype, row.lift, row.bar.speaks) for row in (*why.rows, *why.folded) if row.prototype]
-    cells = [
-        Cell(each.picture, (f"{each.number}: {each.class_name}", f"{lift} {speaks}"))
-        for each, lift, speaks in strongest[:STRONGEST]
-    ]
-    return Line([image, *cells], Path(why.image).name)
+    strongest = [row for row in (*why.rows, *why.folded) if row.prototype][:STRONGEST]
+    speaking = [
+        replace(prototype_cell(row.prototype), words=(f"{row.prototype.number}: {row.prototype.class_name}",
+                                                      f"{row.lift} {row.bar.speaks}"))
+        for row in strongest
+        if row.prototype
+    ]  # fmt: skip
+    if not why.placed:
+        return [Line([image, *speaking], name)]
+    found = [Cell(why.picture, (f"similarity {row.similarity}",), row.box) for row in strongest]
+    return [Line(found, f"{why.explained}: {name}"), Line(speaking, "compared with")]

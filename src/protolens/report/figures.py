@@ -4,9 +4,12 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from protolens.report.pictures import Picture
+from protolens.report.pictures import Box, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 160  # longer side of a picture, in pixels
 TEXT = 20  # height of words, in pixels
@@ -16,6 +19,7 @@ LABEL = 240  # most that words at the left of a row may take
 DPI = 200
 POINTS = 72 / DPI  # in a pixel
 INK, MUTED = "#111111", "#555555"
+BOX, CASING = "#ffd400", "#000000"  # a line around a box, and its edges, to be seen on any picture
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Cell:
 
     picture: Picture
     words: tuple[str, ...] = ()
+    box: Box | None = None  # framed in the picture
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,16 @@ class _Sheet:
         self.write(row.word, GAP, top + self.tall / 2, LABEL, MUTED, "left")
         for column, cell in enumerate(row.cells):
             centre = self.left + column * (self.cell + GAP) + self.cell // 2
-            self.paste(cell.picture, centre, top)
+            self.paste(cell, centre, top)
             for number, words in enumerate(cell.words):
                 y = top + self.tall + (number + 0.7) * LINE
                 self.write(words, centre, y, self.cell + GAP / 2, MUTED if number else INK, "center")
 
-    def paste(self, picture: Picture, centre: int, top: int) -> None:
-        """Put a picture, its pixels as whole squares."""
+    def paste(self, cell: Cell, centre: int, top: int) -> None:
+        """Put a picture, its pixels as whole squares, with its box."""
         import numpy as np
 
-        image = picture.at(SIDE)
+        image = framed(cell.picture, cell.box) if cell.box else cell.picture.at(SIDE)
         left, bottom = centre - image.width // 2, self.height - top - image.height
         self.figure.figimage(np.asarray(image), left, bottom, origin="upper")
 
@@ -98,6 +103,20 @@ class _Sheet:
         file = io.BytesIO()
         self.figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
         return file.getvalue()
+
+
+def framed(picture: Picture, box: Box) -> "Image":
+    """The picture with a line around a box; at the edge of the picture the line lies inside."""
+    from PIL import ImageDraw
+
+    image, frame = picture.at(SIDE), picture.frame(box, SIDE)
+    drawing = ImageDraw.Draw(image)
+    for colour, width, out in ((CASING, 6, 5), (BOX, 3, 3)):
+        left, top = (max(5 - out, round(side) - out) for side in (frame.x, frame.y))
+        right = min(image.width - 6 + out, round(frame.x + frame.width) - 1 + out)
+        bottom = min(image.height - 6 + out, round(frame.y + frame.height) - 1 + out)
+        drawing.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=width)
+    return image
 
 
 def text_width(words: str) -> float:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from protolens.report.numbers import count, counted, fixed, percent, signed
+from protolens.report.numbers import count, counted, fixed, percent, signed, three
+from protolens.report.patches import Patch, read_patch
 from protolens.report.pictures import Album, Picture
 from protolens.train import Run
 
@@ -28,6 +29,8 @@ class Prototype:
     nearest_words: str  # the training image that stands for it
     use: str
     findings: tuple[str, ...]
+    patch: Patch | None = None  # where it stands in the nearest image, for prototypes at places
+    maximised: Picture | None = None  # what raises its similarity, drawn by activation maximisation
 
     @property
     def picture(self) -> Picture:
@@ -39,32 +42,42 @@ class Prototype:
         """What its picture shows, for those who do not see it."""
         if self.decoded:
             return f"prototype {self.number}, which speaks for {self.class_name}, decoded to a picture"
+        if self.patch:
+            return f"a training image in which a box marks prototype {self.number}, which speaks for {self.class_name}"
         return f"the training image nearest to prototype {self.number}, which speaks for {self.class_name}"
 
 
-def read_prototypes(run: Run, album: Album) -> list[Prototype]:
-    """The prototypes of a run with their pictures. Raises ProtolensError where a picture is missing."""
+def read_prototypes(run: Run, album: Album, maximised: Sequence[str] | None = None) -> list[Prototype]:
+    """The prototypes of a run with their pictures. Raises ProtolensError where a picture is missing.
+
+    maximised: files of the pictures that `evaluate` drew, one a prototype.
+    """
     total = sum(sum(entry["uses"]) for entry in run.prototypes)
-    twins = _same_nearest(run.prototypes)
-    return [_read(entry, album, total, twins[entry["prototype"]]) for entry in run.prototypes]
+    twins, reach = _same_nearest(run.prototypes), used_reach(run.prototypes)
+    found = [_read(entry, album, total, twins[entry["prototype"]], reach) for entry in run.prototypes]
+    if not maximised:
+        return found
+    return [replace(each, maximised=album.open(name, MEND)) for each, name in zip(found, maximised, strict=True)]
 
 
-def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int]) -> Prototype:
+def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int], reach: float | None) -> Prototype:
     origin = entry["provenance"]
     images = sum(entry["uses"])
     use = "used by no training image"
     if images:
         use = f"used by {counted(images, 'training image')} ({percent(images / total)})"
     decoded = album.open(entry["decoded"], MEND) if entry["decoded"] else None
+    nearest = album.open(entry["image"], MEND)
     return Prototype(
         number=entry["prototype"],
         class_name=entry["class"],
         images=images,
-        nearest=album.open(entry["image"], MEND),
+        nearest=nearest,
         decoded=decoded,
         nearest_words=f"{short_name(origin['name'])} ({origin['label']})" if origin else "of unknown name",
         use=f"{use}, {percent(entry['purity'])} of them {entry['most_used_by']}" if images else use,
-        findings=tuple(findings(entry, twins, blank=decoded is not None and decoded.blank)),
+        findings=tuple(findings(entry, twins, blank=decoded is not None and decoded.blank, reach=reach)),
+        patch=read_patch(origin, nearest),
     )
 
 
@@ -74,15 +87,21 @@ def short_name(name: str) -> str:
     return path.name if path.suffix else name
 
 
-def findings(entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = False) -> list[str]:
+def findings(
+    entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = False, reach: float | None = None
+) -> list[str]:
     """What is odd about a prototype, as words.
 
-    twins: prototypes with the same nearest training image; blank: whether its decoded picture shows nothing.
+    twins: prototypes with the same nearest training image, or patch; blank: whether its decoded picture shows nothing;
+    reach: the largest distance from a used prototype to its nearest code.
     """
     own, origin, user = entry["class"], entry["provenance"], entry["most_used_by"]
     said = []
     if user is None:
         said.append("never used: every training image is more like another prototype")
+        if has_left(entry, reach):
+            distances = f"{three(entry['nearest_distance'])}, that of a used prototype at most {three(reach)}"
+            said.append(f"left the data (out of distribution): its distance to the nearest code is {distances}")
     elif user != own:
         said.append(f"stands for {own} by its weight but is used most by {user}")
     if user is not None and entry["purity"] < PURE:
@@ -92,8 +111,22 @@ def findings(entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = 
     if blank:
         said.append("its decoded picture is blank: the decoder has learnt nothing about it")
     if twins:
-        said.append(f"its nearest training image is also that of {_listed(twins)}")
+        same = "patch" if origin.get("place") else "nearest training image"
+        said.append(f"its {same} is also that of {_listed(twins)}")
     return said
+
+
+def used_reach(entries: Sequence[Mapping[str, Any]]) -> float | None:
+    """The largest distance from a used prototype to its nearest code; None where no distance is known."""
+    known = [entry["nearest_distance"] for entry in entries if entry["most_used_by"] is not None
+             and entry.get("nearest_distance") is not None]  # fmt: skip
+    return max(known, default=None)
+
+
+def has_left(entry: Mapping[str, Any], reach: float | None) -> bool:
+    """Whether a prototype is unused, and farther from every code than any used one is from its nearest."""
+    distance = entry.get("nearest_distance")
+    return entry["most_used_by"] is None and reach is not None and distance is not None and distance > reach
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -104,10 +137,11 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _same_nearest(entries: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
-    """For each prototype, the others that have the same nearest training image."""
+    """For each prototype, the others that have the same nearest training image, and place in it where they have one."""
     place = {
-        entry["prototype"]: entry["provenance"] and (entry["provenance"]["split"], entry["provenance"]["index"])
+        entry["prototype"]: origin and (origin["split"], origin["index"], origin.get("place"))
         for entry in entries
+        for origin in [entry["provenance"]]
     }
     return {
         number: [other for other, there in place.items() if there == here and here and other != number]
@@ -115,30 +149,40 @@ def _same_nearest(entries: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
     }
 
 
-def gallery_section(run: Run, prototypes: Sequence[Prototype]) -> dict[str, Any]:
-    """What has it learnt?"""
+def gallery_section(
+    run: Run, prototypes: Sequence[Prototype], relevance: Sequence[Sequence[float]] | None = None
+) -> dict[str, Any]:
+    """What has it learnt? relevance: of each prototype to the images predicted as each class, [K][P], if known."""
     classes = run.facts["data"]["classes"]
     groups = [
         {"name": name, "prototypes": [prototype for prototype in prototypes if prototype.class_name == name]}
         for name in classes
     ]
     silent = [group["name"] for group in groups if not group["prototypes"]]
+    reach = used_reach(run.prototypes)
+    columns = zip(*relevance, strict=True) if relevance else ()
+    relevant = [{**entry, "weights": column} for entry, column in zip(run.prototypes, columns, strict=False)]
     return {
-        "sentence": _sentence(prototypes, silent),
+        "sentence": _sentence(prototypes, silent, sum(has_left(entry, reach) for entry in run.prototypes)),
         "groups": [group for group in groups if group["prototypes"]],
         "silent": silent,
         "decoded": any(prototype.decoded for prototype in prototypes),
+        "placed": any(prototype.patch for prototype in prototypes),
         "weights": weight_rows(run.prototypes, classes),
         "shades": weight_shades(run.prototypes),
+        "relevance": weight_rows(relevant, classes),
+        "relevance_shades": weight_shades(relevant),
         "classes": classes,
     }
 
 
-def _sentence(prototypes: Sequence[Prototype], silent: Sequence[str]) -> str:
+def _sentence(prototypes: Sequence[Prototype], silent: Sequence[str], left: int) -> str:
     unused = sum(prototype.images == 0 for prototype in prototypes)
     odd = sum(bool(prototype.findings) for prototype in prototypes)
     per_class = Counter(prototype.class_name for prototype in prototypes)
     use = f"{count(unused)} of them never used" if unused else "every one of them used"
+    if left:
+        use += f", {count(left)} of these out of distribution"
     said = [f"{counted(len(prototypes), 'prototype')} for {counted(len(per_class), 'class')}, {use}"]
     if silent:
         said.append(f"no prototype speaks for {_some(silent)}")

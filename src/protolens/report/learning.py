@@ -6,6 +6,7 @@ from typing import Any
 
 from protolens.report.about import is_uneven, settings_rows
 from protolens.report.charts import Chart, Curve, Marks, line_chart
+from protolens.report.following import followed_rows, whereabouts_section
 from protolens.report.numbers import counted, percent, three
 from protolens.train import Run
 from protolens.train.progress import duration
@@ -14,8 +15,8 @@ ZOOM_FROM = 5  # epochs from which on the last ones are also shown enlarged
 WIDE = 20  # a term whose values span so many times is drawn on a logarithmic scale
 
 
-def learning_section(run: Run) -> dict[str, Any]:
-    """How did it learn?"""
+def learning_section(run: Run, placed: bool = False) -> dict[str, Any]:
+    """How did it learn? placed: whether prototypes stand at places."""
     history, stages = run.history, run.facts["stages"]
     marks = find_marks(history, run.facts["chosen"])
     return {
@@ -25,6 +26,8 @@ def learning_section(run: Run) -> dict[str, Any]:
         "settings": settings_rows(run),
         "marks": marks,
         "several": len(stages) > 1,
+        "followed": followed_rows(run, placed),
+        "whereabouts": whereabouts_section(history, marks),
     }
 
 

@@ -54,7 +54,7 @@ def count(number: int) -> str:
 def counted(number: int, word: str) -> str:
     """A count and what is counted: 1 image, 2 images, 3 classes."""
     if number != 1:
-        word = f"{word}es" if word.endswith("s") else f"{word}s"
+        word = f"{word}es" if word.endswith(("s", "tch")) else f"{word}s"
     return f"{count(number)}{SPACE}{word}"
 
 

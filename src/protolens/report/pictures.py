@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LARGEST = 256  # pixels of the longer side that a page holds
 THUMBNAIL = 96  # and where the same picture is shown again, small
+OUTSIDE = 1  # pixels from a box to the middle of the line around it
+Box = tuple[int, int, int, int]  # left, top, right, bottom in a picture's own pixels; right and bottom are exclusive
 SEEN = 16  # levels of 256 between the darkest and the lightest pixel of a picture that shows something
 
 
@@ -24,6 +26,16 @@ class Shown:
     width: int
     height: int
     hard: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle around a box of a picture, in the pixels that it is shown with."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,20 @@ class Picture:
         if hard:
             scale = int(scale)
         return Shown(max(1, round(width * scale)), max(1, round(height * scale)), hard)
+
+    def frame(self, box: Box, target: int) -> Frame:
+        """Where a line around a box runs when the picture is shown: just outside, so that it hides nothing."""
+        shown, (width, height) = self.shown(target), self.image.size
+        left, right = (shown.width * x / width for x in box[::2])
+        top, bottom = (shown.height * y / height for y in box[1::2])
+        place = (left - OUTSIDE, top - OUTSIDE, right - left + 2 * OUTSIDE, bottom - top + 2 * OUTSIDE)
+        return Frame(*(round(value, 2) for value in place))
+
+    def crop(self, box: Box) -> "Picture":
+        """The part of the picture in a box."""
+        buffer = io.BytesIO()
+        self.image.crop(box).save(buffer, format="PNG", optimize=True)
+        return Picture(buffer.getvalue())
 
     def at(self, target: int) -> "Image":
         """The picture as `shown` says, in RGB."""

@@ -7,6 +7,7 @@ from typing import Any
 from protolens.evaluation import wilson_interval
 from protolens.report.about import is_uneven, most_common
 from protolens.report.numbers import SPACE, count, counted, percent, three
+from protolens.report.promises import before_sentence, conciseness_columns, fidelity_rows, promise_rows
 
 LEVELS = 8  # of shade in a table
 WORST = 10  # confusions that are told in words
@@ -22,8 +23,10 @@ def verdict(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     return f"{right} ({interval}); {always}."
 
 
-def quality_section(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """How good is it?"""
+def quality_section(
+    evaluation: Mapping[str, Any], data: Mapping[str, Any], prototypes: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """How good is it? data: as in run.json; prototypes: as in prototypes.json."""
     table, names = evaluation["confusion"], [entry["name"] for entry in evaluation["classes"]]
     return {
         "sentence": " ".join([verdict(evaluation, data), *_weakest(evaluation)]),
@@ -35,6 +38,11 @@ def quality_section(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> d
         "confusions": worst_confusions(table, names),
         "uneven": is_uneven(data),
         "images": count(evaluation["images"]),
+        "before": before_sentence(evaluation),
+        "promises": promise_rows(evaluation, data, prototypes),
+        "fidelity": fidelity_rows(evaluation),
+        "conciseness": conciseness_columns(evaluation),
+        "prototypes": count(len(prototypes)),
     }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from protolens.errors import ProtolensError
 from protolens.report.gallery import Prototype
 from protolens.report.numbers import fixed, percent, places, signed, ticks
-from protolens.report.pictures import Picture
+from protolens.report.patches import to_box
+from protolens.report.pictures import Box, Picture
 
 SHOWN = 5  # reasons in sight; the others are folded
 EXACT = 4  # decimals of the table that adds up
@@ -51,6 +52,8 @@ class Row:
     lift: str
     bar: Bar
     nearer: bool = False  # than usual
+    box: Box | None = None  # where in the image it is most similar, for prototypes at places
+    heat: Picture | None = None  # how similar each place is
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,12 @@ class Why:
     exact_bias: str
     exact_sum: str
     exact_logit: str
+
+    @property
+    def placed(self) -> bool:
+        """Whether its prototypes stand at places, here and in the training images."""
+        every = [row.prototype for row in (*self.rows, *self.folded) if row.prototype]
+        return any(row.box for row in self.rows) and all(prototype.patch for prototype in every)
 
     @property
     def title(self) -> str:
@@ -121,9 +130,11 @@ def explain_why(
     picture: Picture,
     reconstruction: Picture | None,
     anchor: str,
+    heat: Mapping[int, Picture] | None = None,
 ) -> Why:
     """An explanation, as Explanation.to_dict() gives it, made ready for the page.
 
+    heat: by prototype, a picture of how similar each place of the image is to it.
     Raises ProtolensError when its reasons do not sum to its logit: the page would show a sum that is none.
     """
     refuse_false_sum(entry)
@@ -133,7 +144,7 @@ def explain_why(
     for reason in reasons:
         levels.append(levels[-1] + reason["lift"])
     scale = Scale([*levels, entry["logit"]])
-    writer = _Writer(entry, prototypes, scale)
+    writer = _Writer(entry, prototypes, scale, heat or {})
     rows = [writer.row(reason, *levels[i : i + 2]) for i, reason in enumerate(reasons)]
     return Why(
         anchor=anchor,
@@ -182,9 +193,11 @@ def refuse_false_sum(entry: Mapping[str, Any]) -> None:
 class _Writer:
     """Writes the numbers of one explanation with as many decimals each as its column needs."""
 
-    def __init__(self, entry: Mapping[str, Any], prototypes: Sequence[Prototype], scale: Scale):
+    def __init__(
+        self, entry: Mapping[str, Any], prototypes: Sequence[Prototype], scale: Scale, heat: Mapping[int, Picture]
+    ):
         reasons = entry["reasons"]
-        self.entry, self.prototypes, self.scale = entry, prototypes, scale
+        self.entry, self.prototypes, self.scale, self.heat = entry, prototypes, scale, heat
         self.alike = places(reason[word] for reason in reasons for word in ("similarity", "usual"))
         self.weight = places(reason["weight"] for reason in reasons)
         sums = [entry["logit"], entry["baseline"], *(reason["lift"] for reason in reasons)]
@@ -201,6 +214,8 @@ class _Writer:
             signed(reason["lift"], self.sum),
             self.scale.bar(before, after),
             reason["similarity"] >= reason["usual"],
+            to_box(reason["box"]) if reason.get("box") else None,
+            self.heat.get(reason["prototype"]),
         )
 
     def more(self, reasons: Sequence[Mapping[str, Any]], before: float) -> Row:

@@ -22,8 +22,8 @@ def write_report(run: Run | Path | str) -> Path:
     """
     run = run if isinstance(run, Run) else Run.open(run)
     album = Album(run.folder)
-    prototypes = read_prototypes(run, album)
     evaluation = read_evaluation(run)
+    prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
     data = run.facts["data"]
     page = render(
@@ -35,9 +35,9 @@ def write_report(run: Run | Path | str) -> Path:
         command=f"protolens evaluate {path_of(run.folder)}",
         verdict=verdict(evaluation, data) if evaluation else None,
         data=data_section(run),
-        learning=learning_section(run),
-        quality=quality_section(evaluation, data) if evaluation else None,
-        gallery=gallery_section(run, prototypes),
+        learning=learning_section(run, any(prototype.patch for prototype in prototypes)),
+        quality=quality_section(evaluation, data, run.prototypes) if evaluation else None,
+        gallery=gallery_section(run, prototypes, evaluation.get("relevance") if evaluation else None),
         prototypes=prototypes,
         examples=examples,
         samples=sample_section(examples) if examples else None,

@@ -1,6 +1,7 @@
 """Test images beside what the model makes of them: their reconstructions, their closest prototypes, their reasons."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from protolens.report.about import path_of
@@ -23,7 +24,9 @@ def read_examples(
     def read(kind: str, entry: Mapping[str, Any]) -> Why:
         picture = album.open(entry["picture"], mend)
         drawn = album.open(entry["reconstruction"], mend) if entry["reconstruction"] else None
-        return explain_why(entry, prototypes, picture, drawn, f"{kind}-{entry['index']}")
+        maps = entry.get("heat_maps", {})  # evaluations of protolens 0.1.0 have none
+        heat = {int(number): album.open(name, mend) for number, name in maps.items()}
+        return explain_why(entry, prototypes, picture, drawn, f"{kind}-{entry['index']}", heat)
 
     return {kind: [read(kind, entry) for entry in entries] for kind, entries in evaluation["examples"].items()}
 
@@ -65,13 +68,15 @@ def make_figures(prototypes: Sequence[Prototype], examples: Mapping[str, Sequenc
 
 def prototype_cell(prototype: Prototype) -> Cell:
     """A prototype with its class and its use below."""
-    return Cell(prototype.picture, (prototype.class_name, counted(prototype.images, "image")))
+    words = (prototype.class_name, counted(prototype.images, "image"))
+    return Cell(prototype.picture, words, prototype.patch.box if prototype.patch else None)
 
 
 def sample_lines(sample: Sequence[Why]) -> list[Line]:
     """Images, their reconstructions where there are, and their closest prototypes."""
     inputs = Line([Cell(why.picture) for why in sample], "test image")
-    closest = [Cell(why.closest.picture, (_said(why), f"prototype {why.closest.number}")) for why in sample]
+    closest = [replace(prototype_cell(why.closest), words=(_said(why), f"prototype {why.closest.number}"))
+               for why in sample]  # fmt: skip
     drawn = [Cell(why.reconstruction) for why in sample if why.reconstruction]
     middle = [Line(drawn, "reconstruction")] if drawn else []
     return [inputs, *middle, Line(closest, "closest prototype")]

@@ -26,12 +26,19 @@ class Position:
     best_epoch: int = -1
     best: dict[str, Tensor] = field(default_factory=dict)
     chosen: list[dict[str, Any]] = field(default_factory=list)  # finished stages: the epoch taken and its figures
+    followed: list[dict[str, Any]] = field(default_factory=list)  # what the steps after finished stages did
     sums: Tensor | None = None  # of the loss terms over this epoch's steps
 
-    def next_stage(self, name: str) -> "Position":
-        """The beginning of the stage after this one, which is called `name`."""
+    def next_stage(self, name: str, followed: list[dict[str, Any]]) -> "Position":
+        """The beginning of the stage after this one, which is called `name` and was followed by these steps."""
         taken = {"stage": name, "epoch": self.best_epoch + 1, "score": self.best_score}
-        return Position(self.stage + 1, seconds=self.seconds, lines=self.lines, chosen=[*self.chosen, taken])
+        return Position(
+            self.stage + 1,
+            seconds=self.seconds,
+            lines=self.lines,
+            chosen=[*self.chosen, taken],
+            followed=self.followed + followed,
+        )
 
 
 @dataclass

@@ -12,6 +12,7 @@ from protolens.data import Images, open_data, plain_batches
 from protolens.files import write_json
 from protolens.models import PrototypeModel, build_model, calendar, complete, save_model, state_digest
 from protolens.nn import Normalise
+from protolens.train.afterwards import check_afterwards, follow_stage
 from protolens.train.checkpoint import Position
 from protolens.train.device import keep_freed_memory
 from protolens.train.loop import Training, stop_politely
@@ -19,7 +20,7 @@ from protolens.train.progress import Narrator
 from protolens.train.record import Record, Run, describe_data
 from protolens.train.team import assemble
 from protolens.train.tracing import provenance, trace, write_prototypes
-from protolens.train.validation import LARGEST_BATCH
+from protolens.train.validation import batch_for
 
 
 def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str = "protolens") -> Run:
@@ -35,6 +36,7 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
         data = open_data(run.data)
         model = build_model(run.model, data.task, run.seed, where)
         stages = calendar(model, run.stages, where)
+        check_afterwards(stages, where)
         record = Record(Path(folder), complete(run, model, stages), data, team.leads)
         with Narrator(team.leads) as narrator:
             model.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -54,6 +56,7 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
         position = checkpoint.position
         model.load_state_dict(checkpoint.model)
     else:
+        model.load_pretrained()
         training.record.begin()
         learn_normalisation(model, training.data.training)
         position = Position()
@@ -61,7 +64,7 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
         stage = stages[position.stage]
         training.train_stage(stage, position, checkpoint)
         checkpoint = None
-        position = position.next_stage(stage.name)
+        position = position.next_stage(stage.name, follow_stage(training, stage))
     return position
 
 
@@ -69,7 +72,7 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
     """Write the model, its prototypes, and last of all run.json: with it the run is finished."""
     model, images, folder = training.model.eval(), training.data.training, training.record.folder
     found = trace(model, images)
-    model.provenance = provenance(found, images, model.task.classes)
+    model.provenance = provenance(model, found, images)
     digest = state_digest(model)
     write_prototypes(folder, model, found, images, digest)
     save_model(model, folder / "model.safetensors", training.data.digests)
@@ -79,6 +82,7 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
         "data": describe_data(training.data),
         "stages": [to_mapping(stage) for stage in stages],
         "chosen": position.chosen,
+        "followed": position.followed,
         "seconds": round(position.seconds, 1),
         "made_with": made_with(training),
     }
@@ -100,11 +104,11 @@ def made_with(training: Training) -> dict[str, Any]:
 
 def learn_normalisation(model: PrototypeModel, images: Images) -> None:
     """Set the model's normalisation, if it has one, to the mean and deviation of each band of the training images."""
-    layers = [module for module in model.modules() if isinstance(module, Normalise)]
+    layers = [module for module in model.modules() if isinstance(module, Normalise) and module.learns]
     if not layers:
         return
     total, squares, pixels = torch.zeros(images.shape[0]).double(), torch.zeros(images.shape[0]).double(), 0
-    for batch in plain_batches(images, LARGEST_BATCH, torch.device("cpu")):
+    for batch in plain_batches(images, batch_for(images), torch.device("cpu")):
         values = batch.images.double()
         total += values.sum(dim=(0, 2, 3))
         squares += values.square().sum(dim=(0, 2, 3))

@@ -22,6 +22,7 @@ from protolens.train.optimise import learning_groups, make_optimiser, set_rates,
 from protolens.train.progress import Narrator, StageNarrator
 from protolens.train.record import Record
 from protolens.train.team import Team
+from protolens.train.tracing import whereabouts
 from protolens.train.validation import better, figures, predict
 
 
@@ -176,13 +177,16 @@ class Epoch:
         validation = figures(logits, training.data.validation.labels)
         score = validation[training.run.train.select]
         assert score is not None
-        chosen = better(training.run.train.select, score, position.best_score)
+        chosen = stage.keep == "last" or better(training.run.train.select, score, position.best_score)
         if chosen:
             position.best_score, position.best_epoch = score, position.epoch
             position.best = {name: value.detach().cpu().clone() for name, value in training.model.state_dict().items()}
         position.seconds += time.monotonic() - begun
+        followed = (
+            {"prototypes": whereabouts(training.model, training.data.training)} if training.run.train.follow else {}
+        )
         line = {"stage": stage.name, "epoch": position.epoch + 1, "terms": means, "validation": validation}
-        training.record.add_line(line | {"chosen": chosen, "seconds": round(position.seconds, 3)})
+        training.record.add_line(line | followed | {"chosen": chosen, "seconds": round(position.seconds, 3)})
         narrator.epoch(position.epoch, validation, chosen)
         position.epoch, position.step, position.sums, position.lines = position.epoch + 1, 0, None, position.lines + 1
         self.save()

@@ -20,17 +20,19 @@ def learning_groups(model: PrototypeModel, stage: Stage) -> list[dict[str, Any]]
     parts: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         parts.setdefault(name.split(".")[0], []).append(parameter)
-    for name in stage.rates:
-        if name not in parts and name != "all":
-            known = did_you_mean(name, [*parts, "all"], f"stages.{stage.name}.rates.")
-            raise ProtolensError(f"stages.{stage.name}.rates.{name} is not a part of {model.name}{known}")
+    for table, names in (("rates", [*stage.rates]), ("undecayed", [*stage.undecayed])):
+        for name in names:
+            if name not in parts and name != "all":
+                known = did_you_mean(name, [*parts, "all"], f"stages.{stage.name}.{table}.")
+                raise ProtolensError(f"stages.{stage.name}.{table}.{name} is not a part of {model.name}{known}")
     groups = []
     for name, parameters in parts.items():
         rate = stage.rates.get(name, stage.rates.get("all", 0.0))
         for parameter in parameters:
             parameter.requires_grad_(rate > 0)
         if rate > 0:
-            groups.append({"params": parameters, "lr": rate, "rate": rate})
+            decay = 0.0 if name in stage.undecayed else stage.weight_decay
+            groups.append({"params": parameters, "lr": rate, "rate": rate, "weight_decay": decay})
     if not groups:
         raise ProtolensError(f"stages.{stage.name}.rates gives no part of {model.name} a learning rate above 0")
     return groups
@@ -40,10 +42,9 @@ def make_optimiser(groups: list[dict[str, Any]], stage: Stage, device: torch.dev
     """The stage's optimiser over these groups, in its fused form where there is one."""
     fused = device.type in ("cpu", "cuda")
     if stage.optimiser == "sgd":
-        decay = stage.weight_decay
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused)
+        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, fused=fused)
     rule = torch.optim.Adam if stage.optimiser == "adam" else torch.optim.AdamW
-    return rule(groups, weight_decay=stage.weight_decay, fused=fused)
+    return rule(groups, fused=fused)
 
 
 def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, share: float) -> None:

@@ -38,6 +38,13 @@ class Team:
             for buffer in module.buffers():
                 distributed.broadcast(buffer, 0)
 
+    def share(self, module: nn.Module) -> None:
+        """Give every process the parameters and buffers of the leading one."""
+        if self.size > 1:
+            for parameter in module.parameters():
+                distributed.broadcast(parameter.detach(), 0)
+            self.share_buffers(module)
+
     def gather(self, part: Tensor) -> Tensor:
         """The parts of all processes, [n_rank, ...], joined in the order of their ranks; lengths may differ."""
         if self.size == 1:

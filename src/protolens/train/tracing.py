@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protolens.data import Images, plain_batches
+from protolens.data import Images, plain_batches, to_float
 from protolens.data.pictures import to_png
 from protolens.files import write_bytes, write_json
 from protolens.models import PrototypeModel, Provenance
-from protolens.train.validation import LARGEST_BATCH
+from protolens.nn import locate, receptive_boxes
+from protolens.train.validation import batch_for
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Trace:
     similarity: Tensor  # [P], how similar that image is
     uses: Tensor  # [P, K], images of each class to which the prototype is the most similar one
     usual: Tensor  # [P], mean similarity over all images
+    distance: Tensor | None  # [P], from each prototype to the nearest code, for models that measure one
 
 
 @torch.inference_mode()
@@ -34,9 +36,13 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
     similarity = torch.full((prototypes,), -torch.inf, device=model.device)
     uses = torch.zeros(prototypes * classes, dtype=torch.long, device=model.device)
     total = torch.zeros(prototypes, dtype=torch.float64, device=model.device)
+    distance = torch.full((prototypes,), torch.inf, device=model.device)
     seen = 0
-    for batch in plain_batches(images, LARGEST_BATCH, model.device):
-        like = model.evidence(batch.images).similarity
+    for batch in plain_batches(images, batch_for(images), model.device):
+        evidence = model.evidence(batch.images)
+        like = evidence.similarity
+        if evidence.distance is not None:
+            distance = torch.minimum(distance, evidence.distance.amin(dim=0))
         best, index = like.max(dim=0)
         nearest = torch.where(best > similarity, index + seen, nearest)
         similarity = torch.maximum(best, similarity)
@@ -45,20 +51,57 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
         seen += len(batch.labels)
     model.train(training)
     usual = (total / seen).float()
-    return Trace(nearest.cpu(), similarity.cpu(), uses.view(prototypes, classes).cpu(), usual.cpu())
+    known = distance.cpu() if bool(distance.isfinite().all()) else None
+    return Trace(nearest.cpu(), similarity.cpu(), uses.view(prototypes, classes).cpu(), usual.cpu(), known)
 
 
-def provenance(found: Trace, images: Images, classes: tuple[str, ...]) -> list[Provenance | None]:
-    """The training image that stands for each prototype."""
+def whereabouts(model: PrototypeModel, images: Images) -> dict[str, Any]:
+    """For each prototype: images to which it is the most similar one, its norm, and its distance to the nearest code.
+
+    A line of history.jsonl, to follow used and unused prototypes over epochs (Pantypes, sec. 5).
+    """
+    found = trace(model, images)
+    return {
+        "uses": found.uses.sum(dim=1).tolist(),
+        "norm": model.prototypes.vectors.detach().norm(dim=1).tolist(),
+        "distance": None if found.distance is None else found.distance.tolist(),
+    }
+
+
+def provenance(model: PrototypeModel, found: Trace, images: Images) -> list[Provenance | None]:
+    """The training image that stands for each prototype, and its place there if it has one."""
     labels = images.labels[found.nearest].tolist()
-    rows = zip(found.nearest.tolist(), labels, found.similarity.tolist(), strict=True)
-    return [Provenance(images.name, index, images.names[index], classes[label], like) for index, label, like in rows]
+    classes = model.task.classes
+    rows = zip(found.nearest.tolist(), labels, found.similarity.tolist(), places(model, found, images), strict=True)
+    return [
+        Provenance(images.name, index, images.names[index], classes[label], like, **where)
+        for index, label, like, where in rows
+    ]
+
+
+@torch.inference_mode()
+def places(model: PrototypeModel, found: Trace, images: Images) -> list[dict[str, Any]]:
+    """For each prototype its place in its nearest image, with both boxes; nothing for models without places."""
+    network = model.network_of_places()
+    if network is None:
+        return [{} for _ in found.nearest]
+    fields = receptive_boxes(network, model.task.bands, model.task.size)
+    where: list[dict[str, Any]] = []
+    for some in torch.arange(len(found.nearest)).split(batch_for(images)):
+        maps = model.evidence(to_float(images.take(found.nearest[some]), model.device)).maps
+        assert maps is not None
+        own = maps[torch.arange(len(some)), some.to(maps.device)].cpu()
+        where += [
+            {"place": place, "box": box, "field": tuple(fields[place].tolist())}
+            for place, box in locate(own, model.task.size)
+        ]
+    return where
 
 
 def write_prototypes(folder: Path, model: PrototypeModel, found: Trace, images: Images, digest: str) -> None:
     """Write prototypes.json, and for each prototype its nearest training image and, with a decoder, its picture."""
     with torch.inference_mode():
-        decoded = model.decode(model.prototypes.vectors)
+        decoded = model.decode_prototypes()
     nearest = images.take(found.nearest)
     entries = []
     for number in range(len(model.prototypes)):
@@ -82,5 +125,6 @@ def _describe(model: PrototypeModel, found: Trace, number: int) -> dict[str, Any
         "purity": float(uses.max()) / count if count else None,
         "most_used_by": classes[int(uses.argmax())] if count else None,
         "usual_similarity": float(found.usual[number]),
+        "nearest_distance": None if found.distance is None else float(found.distance[number]),
         "provenance": origin and vars(origin),
     }

@@ -1,5 +1,7 @@
 """How well a model does on a split: what selects the epoch in training, and what `evaluate` builds upon."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,12 @@ from protolens.nn import classification
 from protolens.train.team import Team
 
 LARGEST_BATCH = 1000
+VALUES = 1 << 22  # pixel values of a batch that only looks: 1,000 images of MNIST, 27 of 224 x 224 in colour
+
+
+def batch_for(images: Images) -> int:
+    """How many images to look at together, without gradients."""
+    return max(1, min(LARGEST_BATCH, VALUES // math.prod(images.shape)))
 
 
 @torch.inference_mode()
@@ -16,7 +24,9 @@ def predict(model: PrototypeModel, images: Images, team: Team) -> Tensor:
     """Logits of every image of a split, [N, K] on the CPU, in order; the model is left in the mode it was in."""
     training = model.training
     model.eval()
-    parts = [model(batch.images) for batch in plain_batches(images, LARGEST_BATCH, team.device, team.rank, team.size)]
+    parts = [
+        model(batch.images) for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size)
+    ]
     model.train(training)
     empty = torch.zeros(0, len(model.task.classes), device=team.device)
     return team.gather(torch.cat(parts) if parts else empty).float().cpu()

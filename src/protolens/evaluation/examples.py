@@ -1,0 +1,85 @@
+"""Examples of a split: images drawn at random, recognised ones and mistakes, each explained and pictured."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from protolens.config import seed_of
+from protolens.data import Images, to_float
+from protolens.data.pictures import to_png
+from protolens.explanation import Explanation, Subject, explain_images, heat_map
+from protolens.files import write_bytes
+from protolens.models import PrototypeModel
+from protolens.train import Run
+
+SAMPLE = 10  # images drawn at random
+EXAMPLES = 6  # recognised images, and as many mistaken ones
+
+
+def examples(run: Run, model: PrototypeModel, logits: Tensor, images: Images) -> dict[str, Any]:
+    """Explanations, with pictures, of a random sample, of recognised images and of the most confident mistakes."""
+    usual = torch.tensor([prototype["usual_similarity"] for prototype in run.prototypes])
+    kinds = {
+        "sample": draw_sample(len(images), run.config.seed),
+        "right": choose_right(logits, images.labels),
+        "wrong": choose_wrong(logits, images.labels),
+    }
+    return {"examples": {kind: explain_some(run.folder, model, images, some, usual) for kind, some in kinds.items()}}
+
+
+def draw_sample(images: int, seed: int) -> Tensor:
+    """Positions of some images drawn at random, in order."""
+    generator = torch.Generator().manual_seed(seed_of(seed, "sample"))
+    return torch.randperm(images, generator=generator)[:SAMPLE].sort().values
+
+
+def choose_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Positions of recognised images: of each class in turn the one of middling confidence. [N, K], [N]."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    chosen = []
+    for k in range(logits.shape[1]):
+        members = ((labels == k) & (predicted == k)).nonzero().flatten()
+        if len(members):
+            chosen.append(int(members[confidence[members].argsort(stable=True)[len(members) // 2]]))
+    return torch.tensor(chosen[:EXAMPLES], dtype=torch.long)
+
+
+def choose_wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """Positions of the mistakes made with most confidence. [N, K], [N]."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    mistakes = (predicted != labels).nonzero().flatten()
+    return mistakes[confidence[mistakes].argsort(descending=True, stable=True)][:EXAMPLES]
+
+
+def explain_some(folder: Path, model: PrototypeModel, images: Images, chosen: Tensor, usual: Tensor) -> list[Any]:
+    """Entries of evaluation.json for images of a split; their pictures are written to examples/."""
+    if not len(chosen):
+        return []
+    pixels, classes = images.take(chosen), model.task.classes
+    subjects = [Subject(images.names[i], i, classes[int(images.labels[i])]) for i in chosen.tolist()]
+    floats = to_float(pixels, model.device)
+    with torch.inference_mode():
+        decoded = model.decode(model.evidence(floats).code)
+    pictures = [None] * len(chosen) if decoded is None else list(decoded)
+    explained = zip(explain_images(model, floats, subjects, usual), pixels, pictures, strict=True)
+    return [write_example(folder, explanation, image, picture) for explanation, image, picture in explained]
+
+
+def write_example(folder: Path, explanation: Explanation, pixels: Tensor, decoded: Tensor | None) -> dict[str, Any]:
+    """Write an example's pictures; returns its entry in evaluation.json."""
+    stem = f"examples/{explanation.index:06d}"
+    pictures = {f"{stem}.png": pixels}
+    if decoded is not None:
+        pictures[f"{stem}-reconstruction.png"] = decoded
+    heat = {number: f"{stem}-heat-{number:04d}.png" for number in explanation.maps}
+    pictures |= {name: heat_map(pixels, explanation.maps[number]) for number, name in heat.items()}
+    for name, picture in pictures.items():
+        write_bytes(folder / name, to_png(picture))
+    return explanation.to_dict() | {
+        "picture": f"{stem}.png",
+        "reconstruction": f"{stem}-reconstruction.png" if decoded is not None else None,
+        # by prototype, where prototypes stand at places
+        "heat_maps": {str(number): name for number, name in heat.items()},
+    }

@@ -1,0 +1,21 @@
+"""Transparent heads: from similarities to logits by one weight for each prototype and class."""
+
+from torch import Tensor, nn
+
+
+class LinearHead(nn.Linear):
+    """A linear layer from P similarities to K logits that can lose prototypes. [B, P] -> [B, K]."""
+
+    def keep(self, kept: Tensor) -> None:
+        """Drop the weights of all prototypes but these. kept: [Q]."""
+        self.weight = nn.Parameter(self.weight.detach()[:, kept].clone(), requires_grad=self.weight.requires_grad)
+        self.in_features = len(kept)
+
+
+class ClassHead(LinearHead):
+    """No bias; a prototype starts with weight 1 for its class and -0.5 for every other (ProtoPNet, sec. 2.2)."""
+
+    def __init__(self, class_of: Tensor, classes: int):
+        super().__init__(len(class_of), classes, bias=False)
+        own = nn.functional.one_hot(class_of, classes).T
+        self.weight.data.copy_(1.5 * own - 0.5)

@@ -1,0 +1,62 @@
+"""The steps that a stage's `then` names, and what they do to the figures."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protolens.config import Stage
+from protolens.errors import ProtolensError, did_you_mean
+from protolens.models import save_model
+from protolens.train.loop import Training
+from protolens.train.progress import validation_in_words
+from protolens.train.projection import eliminate, project, prune
+from protolens.train.validation import figures, predict
+
+AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
+    "project": project,
+    "prune": prune,
+    "eliminate": eliminate,
+}
+
+
+def check_afterwards(stages: list[Stage], where: str) -> None:
+    """Raise ProtolensError at the first step, or option of one, that does not exist."""
+    for stage in stages:
+        for step, options in stage.then.items():
+            place = f"stages.{stage.name}.then."
+            if step not in AFTERWARDS:
+                raise ProtolensError(f"{where}: {place}{step} is no step{did_you_mean(step, AFTERWARDS, place)}")
+            known = _options(step)
+            for name in options:
+                if name not in known:
+                    hint = did_you_mean(name, known, f"{place}{step}.")
+                    raise ProtolensError(f"{where}: {place}{step}.{name} is not an option of {step}{hint}")
+
+
+def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
+    """Take the steps of a finished stage; returns what each did, with the validation figures before and after.
+
+    The model as it was goes to before-STEP.safetensors, so that `evaluate` can state both.
+    """
+    model, data, done = training.model, training.data, []
+    for step, options in stage.then.items():
+        before = figures(predict(model, data.validation, training.team), data.validation.labels)
+        if training.team.leads:
+            save_model(model, training.record.folder / f"before-{step}.safetensors", data.digests)
+        did = AFTERWARDS[step](model, data.training, **_typed(step, options))
+        training.team.share(model)
+        after = figures(predict(model, data.validation, training.team), data.validation.labels)
+        training.narrator.say(f"{step} after stage {stage.name}: {validation_in_words(after)}")
+        done.append({"stage": stage.name, "step": step, **did, "before": before, "after": after})
+    return done
+
+
+def _options(step: str) -> dict[str, Any]:
+    """The options of a step with their defaults."""
+    parameters = inspect.signature(AFTERWARDS[step]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY}
+
+
+def _typed(step: str, options: Mapping[str, float]) -> dict[str, Any]:
+    known = _options(step)
+    return {name: type(known[name])(value) for name, value in options.items()}

@@ -1,0 +1,154 @@
+"""What follows a stage: projection onto training patches, pruning of mixed prototypes, elimination of unused ones."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protolens.data import Images, plain_batches, to_float
+from protolens.models import PrototypeModel
+from protolens.nn import Slots, own_distances
+from protolens.train.tracing import trace
+from protolens.train.validation import batch_for
+
+
+@dataclass
+class Patches:
+    """For each of P prototypes the n nearest patches found so far, nearest first: [P, n] each."""
+
+    distance: Tensor  # squared Euclidean, inf where there is none
+    image: Tensor  # position in the split
+    place: Tensor  # row x width + column
+
+    @classmethod
+    def none(cls, prototypes: int, count: int, device: torch.device) -> "Patches":
+        """Nothing found yet."""
+        empty = torch.zeros(prototypes, count, dtype=torch.long, device=device)
+        return cls(torch.full((prototypes, count), torch.inf, device=device), empty, empty)
+
+    def merge(self, distance: Tensor, image: Tensor, place: Tensor) -> None:
+        """Take candidates in, [P, m] each; of equal distances the one found first stays in front."""
+        columns = ((self.distance, distance), (self.image, image), (self.place, place))
+        every = [torch.cat(pair, dim=1) for pair in columns]
+        order = every[0].argsort(dim=1, stable=True)[:, : self.distance.shape[1]]
+        self.distance, self.image, self.place = (values.gather(1, order) for values in every)
+
+
+@torch.no_grad()
+def project(model: PrototypeModel, images: Images, *, distinct: bool = False) -> dict[str, object]:
+    """Move each prototype onto the code of the nearest training patch of its class (ProtoPNet, sec. 2.3).
+
+    In evaluation mode and without augmentation; a code without places is one patch. distinct: no two prototypes on one
+    patch, the lower number chooses first. A prototype whose class has no image, or no patch left, stays where it is.
+    """
+    vectors, class_of = model.prototypes.vectors, model.class_of()
+    most = int(torch.bincount(class_of).max()) if distinct else 1
+    near = nearest_patches(model, images, most)
+    image, place = choose(near, distinct)
+    found = (image >= 0).nonzero().flatten()
+    targets = []
+    for some in found.split(batch_for(images)):
+        codes = codes_at_places(model, to_float(images.take(image[some]), model.device))
+        targets.append(codes.flatten(2)[torch.arange(len(some)), :, place[some].to(codes.device)])
+    target, found = torch.cat(targets), found.to(vectors.device)
+    moved = (target - vectors[found]).norm(dim=1)
+    vectors[found] = target
+    taken = set(zip(image[image >= 0].tolist(), place[image >= 0].tolist(), strict=True))
+    return {"projected": len(found), "patches": len(taken), "mean_move": float(moved.mean())}
+
+
+def codes_at_places(model: PrototypeModel, images: Tensor) -> Tensor:
+    """Codes as maps [B, D, h, w]; a model without places has maps of one."""
+    training = model.training
+    code = model.eval().evidence(images).code
+    model.train(training)
+    return code if code.ndim == 4 else code[:, :, None, None]
+
+
+def nearest_patches(model: PrototypeModel, images: Images, count: int = 1) -> Patches:
+    """The `count` nearest patches of each prototype among the images of its class."""
+    vectors, class_of = model.prototypes.vectors, model.class_of()
+    slots = Slots(class_of, len(model.task.classes))
+    found = Patches.none(len(vectors), count, vectors.device)
+    seen = 0
+    for batch in plain_batches(images, batch_for(images), model.device):
+        look(found, codes_at_places(model, batch.images), batch.labels, vectors, slots, seen)
+        seen += len(batch.labels)
+    return found
+
+
+def look(found: Patches, codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Slots, seen: int) -> None:
+    """Take the nearest patches of a batch in. codes: [B, D, h, w]; labels: [B]; seen: images before this batch."""
+    count = found.distance.shape[1]
+    distance = own_distances(codes, labels, prototypes, slots)
+    distance, place = distance.topk(min(count, distance.shape[1]), dim=1, largest=False)
+    # from a table of own prototypes [B, n, M] to one of all of them [P, B n]; empty slots go to a row that is cut off
+    own = slots.prototype[labels][:, None].expand_as(distance)
+    rows = torch.where(own < 0, len(prototypes), own)
+    wide = distance.new_full((*distance.shape[:2], len(prototypes) + 1), torch.inf).scatter(2, rows, distance)
+    places = place.new_zeros(wide.shape).scatter(2, rows, place)
+    wide, places = (values.flatten(0, 1).T[:-1] for values in (wide, places))
+    best, column = wide.topk(min(count, wide.shape[1]), dim=1, largest=False)
+    found.merge(best, column // distance.shape[1] + seen, places.gather(1, column))
+
+
+def choose(near: Patches, distinct: bool) -> tuple[Tensor, Tensor]:
+    """Image and place for each prototype, [P] each on the CPU; the image is -1 where no patch is left."""
+    taken: set[tuple[int, int]] = set()
+    chosen = []
+    for distances, images, places in zip(near.distance.tolist(), near.image.tolist(), near.place.tolist(), strict=True):
+        candidates = zip(distances, images, places, strict=True)
+        free = ((i, p) for d, i, p in candidates if d < float("inf") and not (distinct and (i, p) in taken))
+        patch = next(free, (-1, 0))
+        taken.add(patch)
+        chosen.append(patch)
+    image, place = torch.tensor(chosen).T
+    return image, place
+
+
+@torch.no_grad()
+def prune(model: PrototypeModel, images: Images, *, nearest: int = 6, least: int = 3) -> dict[str, object]:
+    """Drop prototypes of whose `nearest` nearest images fewer than `least` have their class (ProtoPNet, sec. 2.5).
+
+    An image counts once, by its most similar patch. A class never loses its last prototype: its purest one stays.
+    """
+    similar = nearest_images(model, images, nearest)
+    class_of = model.class_of().cpu()
+    own = (images.labels[similar] == class_of[:, None]).sum(dim=1)
+    return _drop(model, own >= least, own)
+
+
+def nearest_images(model: PrototypeModel, images: Images, count: int) -> Tensor:
+    """The images most similar to each prototype, over all classes, the most similar first: [P, count] on the CPU."""
+    count = min(count, len(images))
+    prototypes = len(model.prototypes)
+    found = Patches.none(prototypes, count, model.device)
+    seen = 0
+    training = model.training
+    model.eval()
+    for batch in plain_batches(images, batch_for(images), model.device):
+        unlike = -model.evidence(batch.images).similarity.T
+        best, column = unlike.topk(min(count, unlike.shape[1]), dim=1, largest=False)
+        found.merge(best, column + seen, column)
+        seen += len(batch.labels)
+    model.train(training)
+    return found.image.cpu()
+
+
+def eliminate(model: PrototypeModel, images: Images) -> dict[str, object]:
+    """Drop prototypes that are the most similar one of no training image: they have left the data (Pantypes, sec. 5).
+
+    A class never loses its last prototype: the one nearest to an image stays.
+    """
+    found = trace(model, images)
+    return _drop(model, found.uses.sum(dim=1) > 0, found.similarity)
+
+
+def _drop(model: PrototypeModel, stays: Tensor, rank: Tensor) -> dict[str, object]:
+    class_of = model.class_of().cpu()
+    for k in class_of.unique().tolist():
+        members = (class_of == k).nonzero().flatten()
+        if not stays[members].any():
+            stays[members[rank[members].argmax()]] = True
+    model.keep(stays.nonzero().flatten().to(model.device))
+    return {"dropped": (~stays).nonzero().flatten().tolist(), "left": int(stays.sum())}
