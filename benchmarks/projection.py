@@ -1,25 +1,27 @@
 """Projection and pruning of 200 prototypes over 5,000 MNIST images: ours against plain loops, as in ProtoPNet.
 
-The loop goes over batches and prototypes to project, and over images and prototypes with a heap each to find the
-nearest patches for pruning. Both ways get the same codes, and must find the same patches. Needs PROTOLENS_DATA with
-MNIST.
+Both begin with what the forward pass gives: the code at every place, and its similarity to every prototype. The loops
+go over batches and prototypes to project, and over images and prototypes with a heap each to find the nearest images
+for pruning. Both ways must find the same. Needs PROTOLENS_DATA with MNIST.
 """
 
 import heapq
+from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 from common import Figure, arguments, seconds, show
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from protolens.config import DataConfig
 from protolens.data import open_data, to_float
 from protolens.models import PrototypeModel, build_model
-from protolens.nn import Slots, nearest_places
-from protolens.train.projection import Patches, choose, look
+from protolens.nn import Slots
+from protolens.train.device import keep_freed_memory
+from protolens.train.projection import Patches, choose, look, smallest
 
 IMAGES, PER_CLASS, NEAREST = 5000, 20, 6
 BATCH = 75  # of the published projection
@@ -27,65 +29,72 @@ OURS = 250
 ROUNDS = 3
 
 
-def distances(codes: Tensor, prototypes: Tensor) -> NDArray[np.float32]:
-    """Squared distance at every place the published way, by two convolutions: [B, P, h, w]."""
-    squares = F.conv2d(codes.square(), torch.ones_like(prototypes)[:, :, None, None])
-    products = F.conv2d(codes, prototypes[:, :, None, None])
-    return F.relu(squares - 2 * products + prototypes.square().sum(dim=1)[:, None, None]).numpy()
+@dataclass(frozen=True)
+class Seen:
+    """What the forward pass gives for N images."""
+
+    codes: Tensor  # [N, D, h, w]
+    maps: NDArray[np.float32]  # [N, P, h, w], similarity
+    similarity: Tensor  # [N, P]
+    labels: Tensor  # [N]
 
 
-def loop_projection(codes: Tensor, labels: Tensor, model: PrototypeModel) -> list[tuple[int, int]]:
+def see(model: PrototypeModel, pixels: Tensor, labels: Tensor) -> Seen:
+    """One forward pass in batches."""
+    found = [model.evidence(part) for part in pixels.split(OURS)]
+    maps = torch.cat([each.maps for each in found if each.maps is not None])
+    codes, similarity = (torch.cat([getattr(each, name) for each in found]) for name in ("code", "similarity"))
+    return Seen(codes.contiguous(memory_format=torch.channels_last), maps.numpy(), similarity, labels)
+
+
+def loop_projection(seen: Seen, class_of: list[int]) -> list[tuple[int, int]]:
     """Image and place of the nearest patch of the prototype's class, by a loop over batches and prototypes."""
-    prototypes, class_of = model.prototypes.vectors, model.class_of().tolist()
-    best = [(float("inf"), -1, -1)] * len(prototypes)
-    for start in range(0, len(codes), BATCH):
-        distance = distances(codes[start : start + BATCH], prototypes)
+    best = [(-float("inf"), -1, -1)] * len(class_of)
+    for start in range(0, len(seen.maps), BATCH):
+        maps = seen.maps[start : start + BATCH]
         of_class: dict[int, list[int]] = {}
-        for row, label in enumerate(labels[start : start + BATCH].tolist()):
+        for row, label in enumerate(seen.labels[start : start + BATCH].tolist()):
             of_class.setdefault(label, []).append(row)
         for number, k in enumerate(class_of):
             if k not in of_class:
                 continue
-            own = distance[of_class[k]][:, number]
-            smallest = float(np.amin(own))
-            if smallest < best[number][0]:
-                row, place = divmod(int(np.argmin(own)), own[0].size)
-                best[number] = (smallest, start + of_class[k][row], place)
+            own = maps[of_class[k]][:, number]
+            largest = float(np.amax(own))
+            if largest > best[number][0]:
+                row, place = divmod(int(np.argmax(own)), own[0].size)
+                best[number] = (largest, start + of_class[k][row], place)
     return [(image, place) for _, image, place in best]
 
 
-def loop_nearest(codes: Tensor, model: PrototypeModel) -> list[list[int]]:
+def loop_nearest(seen: Seen) -> list[list[int]]:
     """The nearest images of each prototype, by a loop over images and prototypes with a heap for each prototype."""
-    prototypes = model.prototypes.vectors
-    heaps: list[list[tuple[float, int]]] = [[] for _ in prototypes]
-    for start in range(0, len(codes), BATCH):
-        distance = distances(codes[start : start + BATCH], prototypes)
-        for row, maps in enumerate(distance):
-            for number, heap in enumerate(heaps):
-                entry = (-float(np.amin(maps[number])), start + row)
-                if len(heap) < NEAREST:
-                    heapq.heappush(heap, entry)
-                else:
-                    heapq.heappushpop(heap, entry)
-    return [[image for _, image in sorted(heap, reverse=True)] for heap in heaps]
+    heaps: list[list[tuple[float, int]]] = [[] for _ in seen.maps[0]]
+    for image, maps in enumerate(seen.maps):
+        for number, heap in enumerate(heaps):
+            entry = (float(np.amax(maps[number])), -image)
+            if len(heap) < NEAREST:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heappushpop(heap, entry)
+    return [[-image for _, image in sorted(heap, reverse=True)] for heap in heaps]
 
 
-def our_projection(codes: Tensor, labels: Tensor, model: PrototypeModel) -> list[tuple[int, int]]:
+def our_projection(seen: Seen, model: PrototypeModel) -> list[tuple[int, int]]:
     """The same by the functions of `fit`."""
     vectors = model.prototypes.vectors
     found, slots = Patches.none(len(vectors), 1, vectors.device), Slots(model.class_of(), len(model.task.classes))
-    for start in range(0, len(codes), OURS):
-        look(found, codes[start : start + OURS], labels[start : start + OURS], vectors, slots, start)
+    for start in range(0, len(seen.codes), OURS):
+        part = slice(start, start + OURS)
+        look(found, seen.codes[part], seen.labels[part], vectors, slots, start)
     image, place = choose(found, distinct=False)
     return list(zip(image.tolist(), place.tolist(), strict=True))
 
 
-def our_nearest(codes: Tensor, model: PrototypeModel) -> list[list[int]]:
+def our_nearest(seen: Seen) -> list[list[int]]:
     """The same by the functions of `fit`."""
-    found = Patches.none(len(model.prototypes), NEAREST, model.device)
-    for start in range(0, len(codes), OURS):
-        distance = nearest_places(codes[start : start + OURS], model.prototypes.vectors).distance.T
-        best, column = distance.topk(min(NEAREST, distance.shape[1]), dim=1, largest=False)
+    found = Patches.none(seen.similarity.shape[1], NEAREST, seen.similarity.device)
+    for start in range(0, len(seen.similarity), OURS):
+        best, column = smallest(-seen.similarity[start : start + OURS].T, NEAREST)
         found.merge(best, column + start, column)
     return found.image.tolist()
 
@@ -93,28 +102,23 @@ def our_nearest(codes: Tensor, model: PrototypeModel) -> list[list[int]]:
 @torch.inference_mode()
 def main() -> None:
     given = arguments(__doc__)
+    keep_freed_memory()
     data = open_data(DataConfig(name="mnist"))
     model = build_model({"name": "protopnet", "per_class": PER_CLASS}, data.task, 0).eval()
     model.to(memory_format=torch.channels_last)
     rows = torch.arange(IMAGES)
     pixels, labels = to_float(data.training.take(rows), torch.device("cpu")), data.training.labels[rows]
-    network = model.network_of_places()
-    assert network is not None
-
-    def embed() -> Tensor:
-        return torch.cat([network(part) for part in pixels.split(OURS)])
-
-    codes = embed()
-    assert our_projection(codes, labels, model) == loop_projection(codes, labels, model)
-    # neighbours may swap where rounding decides; their distances may not differ
-    nearest = torch.from_numpy(distances(codes, model.prototypes.vectors)).amin(dim=(2, 3)).T
-    mine, theirs = (nearest.gather(1, torch.tensor(found(codes, model))) for found in (our_nearest, loop_nearest))
-    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    seen, class_of = see(model, pixels, labels), model.class_of().tolist()
+    # where rounding decides, another patch or neighbour may be chosen, but none that is less alike
+    mine, theirs = our_projection(seen, model), loop_projection(seen, class_of)
+    same(*([seen.maps[i, j].flat[place] for j, (i, place) in enumerate(found)] for found in (mine, theirs)))
+    neighbours = (our_nearest(seen), loop_nearest(seen))
+    same(*([seen.similarity[found, j].tolist() for j, found in enumerate(every)] for every in neighbours))
     times = [
         (
-            seconds(lambda: (our_projection(codes, labels, model), our_nearest(codes, model))),
-            seconds(lambda: (loop_projection(codes, labels, model), loop_nearest(codes, model))),
-            seconds(embed),
+            seconds(lambda: (our_projection(seen, model), our_nearest(seen))),
+            seconds(lambda: (loop_projection(seen, class_of), loop_nearest(seen))),
+            seconds(lambda: see(model, pixels, labels)),
         )
         for _ in range(ROUNDS)
     ]
@@ -127,6 +131,11 @@ def main() -> None:
         ],
         given.json,
     )
+
+
+def same(mine: list[Any], theirs: list[Any]) -> None:
+    """Stop where two lists of similarities differ by more than rounding."""
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 if __name__ == "__main__":

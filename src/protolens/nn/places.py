@@ -33,11 +33,14 @@ def nearest_places(codes: Tensor, prototypes: Tensor) -> Nearest:
     return Nearest(distance, place, maps.transpose(1, 2).reshape(count, -1, height, width))
 
 
-def expanded_distance(patches: Tensor, prototypes: Tensor) -> Tensor:
-    """Squared Euclidean distance, exact to some 1e-6 of the squared norms, never negative. [..., N, D], [..., P, D]."""
-    distance = patches @ (-2 * prototypes).mT
-    distance += patches.square().sum(dim=-1, keepdim=True)
-    distance += prototypes.square().sum(dim=-1)[..., None, :]
+def expanded_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Squared Euclidean distance, exact to some 1e-6 of the squared norms, never negative.
+
+    first: [..., N, D]; second: [..., M, D] -> [..., N, M].
+    """
+    distance = first @ (-2 * second).mT
+    distance += first.square().sum(dim=-1, keepdim=True)
+    distance += second.square().sum(dim=-1)[..., None, :]
     return distance.clamp_min_(0)
 
 
@@ -53,13 +56,13 @@ class Slots:
 
 
 def own_distances(codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Slots) -> Tensor:
-    """Squared distance of every place to the prototypes of the map's own class: [B, h w, M], inf for an empty slot.
+    """Squared distance of every place to the prototypes of the map's own class: [B, M, h w], inf for an empty slot.
 
     codes: [B, D, h, w]; labels: [B]; prototypes: [P, D]. One batched product, a Kth of the work of comparing all.
     """
     own = slots.prototype[labels]
-    patches = codes.permute(0, 2, 3, 1).flatten(1, 2)
-    return expanded_distance(patches, prototypes[own]).masked_fill((own < 0)[:, None], torch.inf)
+    distance = expanded_distance(prototypes[own], codes.permute(0, 2, 3, 1).flatten(1, 2))
+    return distance.masked_fill_((own < 0)[:, :, None], torch.inf)
 
 
 def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:

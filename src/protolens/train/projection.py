@@ -80,16 +80,22 @@ def nearest_patches(model: PrototypeModel, images: Images, count: int = 1) -> Pa
 def look(found: Patches, codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Slots, seen: int) -> None:
     """Take the nearest patches of a batch in. codes: [B, D, h, w]; labels: [B]; seen: images before this batch."""
     count = found.distance.shape[1]
-    distance = own_distances(codes, labels, prototypes, slots)
-    distance, place = distance.topk(min(count, distance.shape[1]), dim=1, largest=False)
-    # from a table of own prototypes [B, n, M] to one of all of them [P, B n]; empty slots go to a row that is cut off
-    own = slots.prototype[labels][:, None].expand_as(distance)
-    rows = torch.where(own < 0, len(prototypes), own)
-    wide = distance.new_full((*distance.shape[:2], len(prototypes) + 1), torch.inf).scatter(2, rows, distance)
-    places = place.new_zeros(wide.shape).scatter(2, rows, place)
-    wide, places = (values.flatten(0, 1).T[:-1] for values in (wide, places))
-    best, column = wide.topk(min(count, wide.shape[1]), dim=1, largest=False)
-    found.merge(best, column // distance.shape[1] + seen, places.gather(1, column))
+    distance, place = smallest(own_distances(codes, labels, prototypes, slots), count)
+    # from a table of own prototypes [B, M, n] to one of all of them [P, B n]; empty slots go to a row that is cut off
+    own = slots.prototype[labels]
+    shape = (len(prototypes) + 1, *distance.shape[::2])
+    rows, images = own.where(own >= 0, len(prototypes)), torch.arange(len(own), device=own.device)[:, None]
+    wide, places = distance.new_full(shape, torch.inf), place.new_zeros(shape)
+    wide[rows, images], places[rows, images] = distance, place
+    best, column = smallest(wide[:-1].flatten(1), count)
+    found.merge(best, column // distance.shape[2] + seen, places[:-1].flatten(1).gather(1, column))
+
+
+def smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The smallest values of the last dimension and where they are, [..., min(count, n)] each."""
+    if count == 1:  # several times faster
+        return values.min(dim=-1, keepdim=True)
+    return values.topk(min(count, values.shape[-1]), dim=-1, largest=False)
 
 
 def choose(near: Patches, distinct: bool) -> tuple[Tensor, Tensor]:
@@ -128,7 +134,7 @@ def nearest_images(model: PrototypeModel, images: Images, count: int) -> Tensor:
     model.eval()
     for batch in plain_batches(images, batch_for(images), model.device):
         unlike = -model.evidence(batch.images).similarity.T
-        best, column = unlike.topk(min(count, unlike.shape[1]), dim=1, largest=False)
+        best, column = smallest(unlike, count)
         found.merge(best, column + seen, column)
         seen += len(batch.labels)
     model.train(training)
