@@ -103,7 +103,7 @@ class Stage:
     schedule: Literal["constant", "cosine", "one-cycle"] = option("constant", "learning rate over the stage's steps")
     clip: NotNegative = option(0.0, "largest norm of the gradient; 0 = not clipped")
     keep: Literal["best", "last"] = option("best", "epoch whose weights go on: best by validation, or the last")
-    then: dict[str, dict[str, float]] = option({}, "what follows: project, prune, eliminate, with options")
+    then: dict[str, dict[str, float]] = option({}, "what follows: scatter, project, prune, eliminate, with options")
 
 
 @dataclass(frozen=True)

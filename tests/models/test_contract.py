@@ -35,7 +35,14 @@ CHOICES = [
     {"name": "protovae", "network": "medium", "features": 16, "sampling": True, "squared": True, "detach_shares": True},
     {"name": "protopnet", "per_class": 2, "features": 16},
     {"name": "protopnet", "per_class": 2, "add_on": "bottleneck", "similarity": "linear", "features": 16},
-    {"name": "protopnet", "backbone": "torchvision:resnet18", "cut": "layer2", "features": 16, "prune": True},
+    {
+        "name": "protopnet",
+        "backbone": "torchvision:resnet18",
+        "cut": "layer2",
+        "features": 16,
+        "prune": True,
+        "start": "patches",
+    },
 ]
 
 DOT_PRODUCTS = {"blackbox", "flint"}  # a dot product is not largest where code and prototype are equal

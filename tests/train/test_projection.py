@@ -12,7 +12,15 @@ from protolens.errors import ProtolensError
 from protolens.models import PrototypeModel, build_model
 from protolens.train import Run, fit
 from protolens.train.afterwards import check_afterwards
-from protolens.train.projection import codes_at_places, eliminate, nearest_images, nearest_patches, project, prune
+from protolens.train.projection import (
+    codes_at_places,
+    eliminate,
+    nearest_images,
+    nearest_patches,
+    project,
+    prune,
+    scatter,
+)
 from tests.conftest import digits_run, make_task
 
 CLASSES = 3
@@ -143,6 +151,20 @@ def test_elimination_drops_exactly_the_prototypes_that_no_image_uses(choice):
     assert not dropped & used
     spared = set(range(12)) - used - dropped
     assert all(not any(class_of[other] == class_of[number] for other in used) for number in spared)
+
+
+@both
+@torch.no_grad()
+def test_scattered_prototypes_are_codes_of_their_class_and_depend_on_the_seed_alone(choice):
+    images, vectors = make_images(), []
+    for seed in (1, 1, 2):
+        model = make(choice)
+        torch.manual_seed(seed)
+        scatter(model, images)
+        assert all(patches[0][0] == pytest.approx(0, abs=1e-10) for patches in slow_patches(model, images))
+        vectors.append(model.prototypes.vectors.clone())
+    assert torch.equal(vectors[0], vectors[1])
+    assert not torch.equal(vectors[0], vectors[2])
 
 
 def test_a_run_with_pruned_prototypes_is_written_loaded_and_resumed(tmp_path):

@@ -48,13 +48,20 @@ class Settings:
     add_on: Literal["regular", "bottleneck"] = option("regular", "two 1x1 convolutions, or pairs that halve the width")
     similarity: Literal["log-ratio", "linear"] = option("log-ratio", "log((d + 1) / (d + epsilon)), or -d")
     epsilon: Positive = option(1e-4, "epsilon of the log ratio: the largest similarity is log(1 / epsilon)")
+    start: Literal["uniform", "patches"] = option(
+        "uniform", "initial prototypes: in [0, 1], or random training patches"
+    )
     rounds: Count = option(2, "rounds of joint training, projection and training of the head")
     distinct: bool = option(False, "project no two prototypes onto one patch")
     prune: bool = option(False, "after the last round drop prototypes with a mixed neighbourhood, and train the head")
 
 
 def add_on_layers(channels: int, features: int, kind: str) -> nn.Sequential:
-    """1x1 convolutions from the backbone's maps to codes in [0, 1] (ProtoPNet, sec. 2.1)."""
+    """1x1 convolutions from the backbone's maps to codes in [0, 1] (ProtoPNet, sec. 2.1).
+
+    Initial weights are scaled by what goes into a layer. The published code scales by what comes out, which saturates
+    the sigmoids behind a backbone of many channels.
+    """
     widths = [channels, features]
     if kind == "bottleneck":
         while widths[-2] // 2 > features:
@@ -66,7 +73,7 @@ def add_on_layers(channels: int, features: int, kind: str) -> nn.Sequential:
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             assert layer.bias is not None
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
 
@@ -128,6 +135,8 @@ class ProtoPNet(PrototypeModel):
         pretrained = bool(self.settings.weights)
         rates = {"add_on": 3e-3, "prototypes": 3e-3, "backbone": 1e-4 if pretrained else 3e-3}
         calendar = []
+        if self.settings.start == "patches":
+            calendar.append(replace(patch_stage("start", 0, rates), then={"scatter": {}}))
         if pretrained:
             calendar.append(patch_stage("warm", 5, rates | {"backbone": 0.0}))
         for number in range(1, self.settings.rounds + 1):

@@ -4,15 +4,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protolens.config import Stage
+import torch
+
+from protolens.config import Stage, seed_of
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import save_model
 from protolens.train.loop import Training
 from protolens.train.progress import validation_in_words
-from protolens.train.projection import eliminate, project, prune
+from protolens.train.projection import eliminate, project, prune, scatter
 from protolens.train.validation import figures, predict
 
 AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
+    "scatter": scatter,
     "project": project,
     "prune": prune,
     "eliminate": eliminate,
@@ -43,6 +46,7 @@ def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
         before = figures(predict(model, data.validation, training.team), data.validation.labels)
         if training.team.leads:
             save_model(model, training.record.folder / f"before-{step}.safetensors", data.digests)
+        torch.manual_seed(seed_of(training.run.seed, "step", stage.name, step))
         did = AFTERWARDS[step](model, data.training, **_typed(step, options))
         training.team.share(model)
         after = figures(predict(model, data.validation, training.team), data.validation.labels)

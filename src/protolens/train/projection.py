@@ -1,4 +1,7 @@
-"""What follows a stage: projection onto training patches, pruning of mixed prototypes, elimination of unused ones."""
+"""What follows a stage: projection onto training patches, pruning of mixed prototypes, elimination of unused ones.
+
+And what may come before the first: prototypes scattered over training patches.
+"""
 
 from dataclasses import dataclass
 
@@ -41,19 +44,39 @@ def project(model: PrototypeModel, images: Images, *, distinct: bool = False) ->
     In evaluation mode and without augmentation; a code without places is one patch. distinct: no two prototypes on one
     patch, the lower number chooses first. A prototype whose class has no image, or no patch left, stays where it is.
     """
-    vectors, class_of = model.prototypes.vectors, model.class_of()
-    most = int(torch.bincount(class_of).max()) if distinct else 1
-    near = nearest_patches(model, images, most)
-    image, place = choose(near, distinct)
+    most = int(torch.bincount(model.class_of()).max()) if distinct else 1
+    return move_to_patches(model, images, *choose(nearest_patches(model, images, most), distinct))
+
+
+@torch.no_grad()
+def scatter(model: PrototypeModel, images: Images) -> dict[str, object]:
+    """Move each prototype onto the code of a random place of a random training image of its class.
+
+    A start near the data, for codes of a pretrained backbone: between random prototypes and them all distances are
+    alike. The caller seeds torch's global generator.
+    """
+    chosen = []
+    for k in model.class_of().tolist():
+        members = (images.labels == k).nonzero().flatten()
+        chosen.append(int(members[torch.randint(len(members), ())]) if len(members) else -1)
+    places = codes_at_places(model, to_float(images.take(torch.tensor([0])), model.device))[0, 0].numel()
+    return move_to_patches(model, images, torch.tensor(chosen), torch.randint(places, (len(chosen),)))
+
+
+def move_to_patches(model: PrototypeModel, images: Images, image: Tensor, place: Tensor) -> dict[str, object]:
+    """Give each prototype the code of a place of an image, and say how far they moved.
+
+    image, place: [P] on the CPU; a prototype with image -1 stays where it is.
+    """
+    vectors, targets = model.prototypes.vectors, []
     found = (image >= 0).nonzero().flatten()
-    targets = []
     for some in found.split(batch_for(images)):
         codes = codes_at_places(model, to_float(images.take(image[some]), model.device))
         targets.append(codes.flatten(2)[torch.arange(len(some)), :, place[some].to(codes.device)])
-    target, found = torch.cat(targets), found.to(vectors.device)
-    moved = (target - vectors[found]).norm(dim=1)
-    vectors[found] = target
-    taken = set(zip(image[image >= 0].tolist(), place[image >= 0].tolist(), strict=True))
+    target, rows = torch.cat(targets), found.to(vectors.device)
+    moved = (target - vectors[rows]).norm(dim=1)
+    vectors[rows] = target
+    taken = set(zip(image[found].tolist(), place[found].tolist(), strict=True))
     return {"projected": len(found), "patches": len(taken), "mean_move": float(moved.mean())}
 
 
