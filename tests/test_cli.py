@@ -161,3 +161,12 @@ def test_a_model_with_several_stages_wants_the_epochs_of_each(capsys, monkeypatc
     monkeypatch.setattr("protolens.models.stage_names", lambda *_: ["warm", "joint"])
     sentence = fails(capsys, "fit", "--epochs", "3", "--out", tmp_path / "run")
     assert sentence == ("--epochs: prototypedl has several stages; write --stages.warm.epochs, --stages.joint.epochs")
+
+
+def test_weights_that_a_model_cannot_use_or_that_are_not_there_are_one_sentence(tmp_path, capsys):
+    assert main(["fit", "--data", "digits", "--weights", "file.safetensors", "--out", str(tmp_path / "a")]) == 1
+    assert "model.weights is not a setting of prototypedl" in capsys.readouterr().err
+    words = ["fit", "--model", "protopnet", "--data", "digits", "--weights", str(tmp_path / "none.safetensors")]
+    assert main([*words, "--out", str(tmp_path / "b")]) == 1
+    assert "none.safetensors does not exist; weights are never downloaded" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

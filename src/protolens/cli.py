@@ -58,6 +58,7 @@ def make_parser() -> Parser:
     fit = verb("fit", "Train a model; leaves a run folder with a report.", SETTINGS)
     fit.add_argument("recipe", nargs="?", help="a name from `protolens list recipes`, or a TOML file")
     fit.add_argument("--model", help="a name from `protolens list models` (default: prototypedl)")
+    fit.add_argument("--weights", help="safetensors file of a pretrained backbone; nothing is downloaded")
     fit.add_argument("--data", help="a name from `protolens list data`, or folder:PATH (default: digits)")
     fit.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else ~/.cache/protolens)")
     fit.add_argument("--epochs", type=int, help="epochs of a model with one stage")
@@ -159,7 +160,7 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     data = {"name": given.data, "root": given.data_root, "leakage": given.leakage, "group": given.group}
     named: dict[str, Any] = {
         "data": data | {"skip_unreadable": given.skip_unreadable or None},
-        "model": {"name": given.model},
+        "model": {"name": given.model, "weights": given.weights},
         "train": {"device": given.device},
         "seed": given.seed,
     }

@@ -39,12 +39,12 @@ def check_afterwards(stages: list[Stage], where: str) -> None:
 def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
     """Take the steps of a finished stage; returns what each did, with the validation figures before and after.
 
-    The model as it was goes to before-STEP.safetensors, so that `evaluate` can state both.
+    The model as it was, if it had learnt, goes to before-STEP.safetensors, so that `evaluate` can state both.
     """
     model, data, done = training.model, training.data, []
     for step, options in stage.then.items():
         before = figures(predict(model, data.validation, training.team), data.validation.labels)
-        if training.team.leads:
+        if training.team.leads and stage.epochs:
             save_model(model, training.record.folder / f"before-{step}.safetensors", data.digests)
         torch.manual_seed(seed_of(training.run.seed, "step", stage.name, step))
         did = AFTERWARDS[step](model, data.training, **_typed(step, options))
