@@ -19,7 +19,7 @@ from torch import Tensor
 from protolens.config import DataConfig
 from protolens.data import open_data, to_float
 from protolens.models import PrototypeModel, build_model
-from protolens.nn import Slots
+from protolens.nn import slots_of
 from protolens.train.device import keep_freed_memory
 from protolens.train.projection import Patches, choose, look, smallest
 
@@ -82,7 +82,7 @@ def loop_nearest(seen: Seen) -> list[list[int]]:
 def our_projection(seen: Seen, model: PrototypeModel) -> list[tuple[int, int]]:
     """The same by the functions of `fit`."""
     vectors = model.prototypes.vectors
-    found, slots = Patches.none(len(vectors), 1, vectors.device), Slots(model.class_of(), len(model.task.classes))
+    found, slots = Patches.none(len(vectors), 1, vectors.device), slots_of(model.class_of(), len(model.task.classes))
     for start in range(0, len(seen.codes), OURS):
         part = slice(start, start + OURS)
         look(found, seen.codes[part], seen.labels[part], vectors, slots, start)

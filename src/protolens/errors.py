@@ -15,3 +15,9 @@ def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
     if close:
         return f"; did you mean {prefix}{close[0]}?"
     return f"; known are {', '.join(prefix + choice for choice in choices)}" if choices else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in a line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protolens.nn import Slots, log_ratio, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn import log_ratio, nearest_places, own_distances, percentile_boxes, slots_of, upsampled
 
 
 @st.composite
@@ -67,12 +67,12 @@ def test_distances_to_the_own_class_are_those_of_all_prototypes_of_that_class(ca
         data.draw(st.lists(st.integers(0, classes - 1), min_size=len(prototypes), max_size=len(prototypes)))
     )
     labels = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), min_size=len(codes), max_size=len(codes))))
-    slots = Slots(class_of, classes)
+    slots = slots_of(class_of, classes)
     own = own_distances(codes, labels, prototypes, slots)
     slow = slow_distance(codes, prototypes).flatten(2)
     for b, label in enumerate(labels.tolist()):
         members = [p for p, k in enumerate(class_of.tolist()) if k == label]
-        assert [p for p in slots.prototype[label].tolist() if p >= 0] == members
+        assert [p for p in slots[label].tolist() if p >= 0] == members
         for column, p in enumerate(members):
             torch.testing.assert_close(own[b, column].double(), slow[b, p], atol=1e-5, rtol=1e-4)
         assert own[b, len(members) :].isinf().all()

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from protolens.config import DataConfig
-from protolens.data.decode import FORMATS, Pixels, picture_pixels, to_bands
+from protolens.data.decode import FORMATS, Pixels, picture_pixels, resized, to_bands
 from protolens.data.images import Images
 from protolens.data.reading import read_split
 from protolens.data.source import Source, data_root
@@ -55,10 +53,7 @@ class BirdReader:
                 f"{path} has the box {self.boxes[row]}, which has no area inside its {width} x {height} pixels; mend "
                 "its left, top, width and height in bounding_boxes.txt"
             )
-        window = np.ascontiguousarray(pixels[:, top:bottom, left:right])
-        size = (self.side, self.side)
-        planes = [Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR) for plane in window]
-        return np.stack([np.asarray(plane) for plane in planes]), self.labels[row]
+        return resized(pixels[:, top:bottom, left:right], (self.side, self.side)), self.labels[row]
 
 
 def open_cub(config: DataConfig, _: str = "") -> Source:

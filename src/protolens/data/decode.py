@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protolens.errors import ProtolensError
+from protolens.errors import ProtolensError, first_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -74,17 +74,24 @@ def fit(pixels: Pixels, bands: int, size: tuple[int, int]) -> Pixels:
     pixels: [C, h, w]; size: height and width; returns [bands, height, width], the same pixels where nothing differs.
     Integer arithmetic throughout, so that every machine gets the same bytes. Raises UnreadableError for other bands.
     """
-    from PIL import Image
 
     height, width = size
     if pixels.shape[1:] != size:
         zoom = min(pixels.shape[1] / height, pixels.shape[2] / width)
         rows, columns = max(1, round(zoom * height)), max(1, round(zoom * width))
         top, left = (pixels.shape[1] - rows) // 2, (pixels.shape[2] - columns) // 2
-        window = np.ascontiguousarray(pixels[:, top : top + rows, left : left + columns])
-        planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in window]
-        pixels = np.stack([np.asarray(plane) for plane in planes])
+        pixels = resized(pixels[:, top : top + rows, left : left + columns], size)
     return to_bands(pixels, bands)
+
+
+def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Another height and width without aliasing, whatever the shape was. [C, h, w] -> [C, *size]."""
+    from PIL import Image
+
+    height, width = size
+    window = np.ascontiguousarray(pixels)
+    planes = [Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in window]
+    return np.stack([np.asarray(plane) for plane in planes])
 
 
 def to_bands(images: Pixels, bands: int) -> Pixels:
@@ -224,7 +231,7 @@ def _reason(error: Exception, path: Path) -> str:
     """Why a decoder failed, in words that fit into brackets."""
     from PIL import Image, UnidentifiedImageError
 
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = first_line(error)
     if isinstance(error, UnreadableError):
         return text
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

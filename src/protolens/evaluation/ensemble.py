@@ -16,7 +16,7 @@ def evaluate_ensemble(runs: Sequence[Run | Path | str], *, device: str = "auto")
     Returns what evaluation.json says of one run, with "members": folder and accuracy of each. Nothing is written.
     Raises ProtolensError for fewer than two runs, and for runs that were made with other images or classes.
     """
-    members = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    members = [Run.open(run) for run in runs]
     if len(members) < 2:
         raise ProtolensError("an ensemble needs two runs or more; for one run leave --ensemble out")
     first, *others = members
@@ -29,7 +29,7 @@ def evaluate_ensemble(runs: Sequence[Run | Path | str], *, device: str = "auto")
     refuse_other_images(first, data)
     with assemble(device) as team:
         logits = [predict(run.model().to(team.device), data.test, team) for run in members]
-    alone = [float((each.argmax(dim=1) == data.test.labels).double().mean()) for each in logits]
+    alone = [scores(each, data)["accuracy"] for each in logits]
     pairs = zip(members, alone, strict=True)
     together = sum(logits[1:], start=logits[0])
     return scores(together, data) | {"members": [{"run": str(run.folder), "accuracy": share} for run, share in pairs]}

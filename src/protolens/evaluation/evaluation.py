@@ -1,6 +1,7 @@
 """The verb `evaluate`: the figures of a finished run on the test split, and examples of right and wrong."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from torch import Tensor
 from protolens.data import DataSet, Images, open_data, plain_batches
 from protolens.errors import ProtolensError
 from protolens.evaluation.examples import examples
-from protolens.evaluation.interpretation import conciseness, fidelity
+from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
 from protolens.evaluation.overview import overview
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
 from protolens.files import read_json, write_json
-from protolens.models import PrototypeModel, load_model, state_digest
+from protolens.models import PrototypeModel, evaluation_mode, load_model, state_digest
 from protolens.nn import classification
 from protolens.train import (
     Run,
@@ -51,7 +52,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     A run that was evaluated before is not read again, unless `again` says so. Raises ProtolensError when the images
     differ from those that the run was made with.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     path = run.folder / "evaluation.json"
     if path.exists() and not again:
         content = read_json(path)
@@ -66,10 +67,8 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         sight = look(model, data.test, team)
         content = {"model": before, "data": data.test.digest, **scores(sight.logits, data)}
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
-        predicted = sight.logits.argmax(dim=1)
-        contributions = sight.similarity * model.prototype_weights().detach().cpu().T[predicted]
-        content["interpretation"] = interpretation(sight, contributions, data.test.labels)
-        content |= overview(run, model, data, contributions, predicted)
+        content["interpretation"] = interpretation(sight, data.test.labels)
+        content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
         assert state_digest(model) == before, "evaluation changed the model"
@@ -94,33 +93,32 @@ class Sight:
 
     logits: Tensor  # [N, K]
     similarity: Tensor  # [N, P]
+    contributions: Tensor  # [N, P], to the predicted class
     predictor: Tensor | None  # [N, K], of the network that the model interprets
 
 
 @torch.inference_mode()
 def look(model: PrototypeModel, images: Images, team: Team) -> Sight:
     """One pass over a split, shared among the processes, in evaluation mode."""
-    model.eval()
-    seen = [
-        (found.logits, found.similarity, found.predictor)
-        for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size)
-        for found in [model.evidence(batch.images)]
-    ]
-    logits, similarity, predictor = (
-        None if column[0] is None else team.gather(torch.cat(column)).float().cpu()
-        for column in zip(*seen, strict=True)
-    )
-    assert logits is not None
-    assert similarity is not None
-    return Sight(logits, similarity, predictor)
+    seen = []
+    with evaluation_mode(model):
+        for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size):
+            found = model.evidence(batch.images)
+            contributions = to_predicted(model.contributions(found), found.logits)
+            seen.append((found.logits, found.similarity, contributions, found.predictor))
+    *known, predictor = zip(*seen, strict=True)
+    logits, similarity, contributions = (join(team, column) for column in known)
+    return Sight(logits, similarity, contributions, None if predictor[0] is None else join(team, predictor))
 
 
-def interpretation(sight: Sight, contributions: Tensor, labels: Tensor) -> dict[str, Any]:
-    """With how few prototypes decisions are made; for a model that interprets a network also how truly it does.
+def join(team: Team, parts: Sequence[Tensor]) -> Tensor:
+    """What all batches of all processes gave, in order, on the CPU."""
+    return team.gather(torch.cat(list(parts))).float().cpu()
 
-    contributions: to the predicted class, [N, P]; labels: [N].
-    """
-    few = conciseness(contributions, THRESHOLDS)
+
+def interpretation(sight: Sight, labels: Tensor) -> dict[str, Any]:
+    """With how few prototypes decisions are made; for a model that interprets a network also how truly it does."""
+    few = conciseness(sight.contributions, THRESHOLDS)
     found: dict[str, Any] = {"conciseness": dict(zip(map(str, THRESHOLDS), few, strict=True))}
     if sight.predictor is not None:
         found["predictor_accuracy"] = accuracy(
@@ -134,12 +132,9 @@ def before_steps(run: Run, data: DataSet, team: Team) -> dict[str, Any]:
     """Test accuracy of the model as it was before each step that changed its prototypes, such as projection."""
     found = {}
     for path in sorted(run.folder.glob("before-*.safetensors")):
-        logits = predict(load_model(path).to(team.device), data.test, team)
-        right = int((logits.argmax(dim=1) == data.test.labels).sum())
-        found[path.stem.removeprefix("before-")] = {
-            "accuracy": right / len(logits),
-            "accuracy_interval": list(wilson_interval(right, len(logits))),
-        }
+        whole = scores(predict(load_model(path).to(team.device), data.test, team), data)
+        step = path.stem.removeprefix("before-")
+        found[step] = {name: whole[name] for name in ("accuracy", "accuracy_interval")}
     return found
 
 

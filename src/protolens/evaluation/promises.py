@@ -10,7 +10,7 @@ from torch import Tensor
 
 from protolens.config import seed_of
 from protolens.data import Images, to_float
-from protolens.models import PrototypeModel
+from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train import area_under_roc, batch_for
 
 NEAREST = 5  # neighbours that are asked
@@ -84,16 +84,14 @@ def consistency(model: PrototypeModel, images: Images, similarity: Tensor, seed:
         return None
     count = nearest.shape[1]
     generator = torch.Generator().manual_seed(seed_of(seed, "consistency"))
-    training = model.training
-    model.eval()
     found, other = [], []
-    for part in torch.arange(len(nearest)).split(max(1, batch_for(images) // count)):
-        highlighted, anywhere = _patches(
-            model, images, nearest[part].flatten(), part.repeat_interleave(count), generator
-        )
-        found.append(highlighted.view(len(part), count, -1))
-        other.append(anywhere.view(len(part), count, -1))
-    model.train(training)
+    with evaluation_mode(model):
+        for part in torch.arange(len(nearest)).split(max(1, batch_for(images) // count)):
+            highlighted, anywhere = _patches(
+                model, images, nearest[part].flatten(), part.repeat_interleave(count), generator
+            )
+            found.append(highlighted.view(len(part), count, -1))
+            other.append(anywhere.view(len(part), count, -1))
     random = float(spread(torch.cat(other)).mean())
     return float(spread(torch.cat(found)).mean()) / random if random > 0 else None
 

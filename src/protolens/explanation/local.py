@@ -10,7 +10,7 @@ from torch import Tensor
 
 from protolens.data import read_image, to_float
 from protolens.errors import ProtolensError, did_you_mean
-from protolens.models import Evidence, PrototypeModel
+from protolens.models import Evidence, PrototypeModel, evaluation_mode
 from protolens.nn import locate
 from protolens.train import Run
 
@@ -161,13 +161,10 @@ def with_places(
 
 @torch.inference_mode()
 def _look(model: PrototypeModel, images: Tensor) -> tuple[Evidence, Tensor, Tensor, list[int]]:
-    training = model.training
-    model.eval()
-    evidence = model.evidence(images.to(model.device)).cpu()
+    with evaluation_mode(model):
+        evidence = model.evidence(images.to(model.device)).cpu()
     weights, bias = model.prototype_weights().detach().cpu(), model.bias().detach().cpu()
-    class_of = model.class_of().tolist()
-    model.train(training)
-    return evidence, weights, bias, class_of
+    return evidence, weights, bias, model.class_of().tolist()
 
 
 def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | None = None) -> list[Explanation]:
@@ -175,7 +172,7 @@ def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | N
 
     target: the class to explain, instead of the predicted one. Raises ProtolensError for a file that is no image.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     model = run.model()
     task = model.task
     pixels = torch.stack([read_image(Path(path), task.bands, task.size) for path in images])

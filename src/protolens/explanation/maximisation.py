@@ -6,8 +6,7 @@ that any similarity changes from a blank picture to the image. And where it led 
 flat around a weak copy, it begins again from one twice as strong.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from protolens.config import seed_of
 from protolens.errors import ProtolensError
-from protolens.models import PrototypeModel
+from protolens.models import PrototypeModel, evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -114,15 +113,3 @@ def total_variation(pictures: Tensor) -> Tensor:
     """Mean difference between neighbours below plus that between neighbours beside. [N, C, H, W] -> [N]."""
     below, beside = (pictures.diff(dim=side).abs().mean(dim=(1, 2, 3)) for side in (2, 3))
     return below + beside
-
-
-@contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """While inside, every module of the model is in evaluation mode; afterwards each is in its own again."""
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before.items():
-            module.training = training

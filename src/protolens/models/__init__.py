@@ -3,7 +3,7 @@
 May use: nn, data, config. base.py holds the contract, registry.py finds a model by name.
 """
 
-from protolens.models.base import Evidence, PrototypeModel, Provenance
+from protolens.models.base import Evidence, PrototypeModel, Provenance, evaluation_mode
 from protolens.models.registry import MODELS, build_model, calendar, complete, model_class, settings_class, stage_names
 from protolens.models.weights import load_model, save_model, state_digest
 
@@ -15,6 +15,7 @@ __all__ = [
     "build_model",
     "calendar",
     "complete",
+    "evaluation_mode",
     "load_model",
     "model_class",
     "save_model",

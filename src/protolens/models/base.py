@@ -4,7 +4,8 @@ image -> encoder -> code -> similarity to prototypes -> transparent head -> logi
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -127,3 +128,15 @@ class PrototypeModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the model lives."""
         return next(self.parameters()).device
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """While inside, every module of the model is in evaluation mode; afterwards each is in its own again."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training

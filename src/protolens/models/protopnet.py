@@ -18,6 +18,7 @@ from protolens.data import Batch
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
 from protolens.nn import (
+    EPSILON,
     ClassHead,
     ClassPrototypes,
     Normalise,
@@ -47,7 +48,7 @@ class Settings:
     features: Count = option(128, "length of a code")
     add_on: Literal["regular", "bottleneck"] = option("regular", "two 1x1 convolutions, or pairs that halve the width")
     similarity: Literal["log-ratio", "linear"] = option("log-ratio", "log((d + 1) / (d + epsilon)), or -d")
-    epsilon: Positive = option(1e-4, "epsilon of the log ratio: the largest similarity is log(1 / epsilon)")
+    epsilon: Positive = option(EPSILON, "epsilon of the log ratio: the largest similarity is log(1 / epsilon)")
     start: Literal["uniform", "patches"] = option(
         "uniform", "initial prototypes: in [0, 1], or random training patches"
     )

@@ -28,7 +28,7 @@ from protolens.nn.losses import (
     separation_cost,
 )
 from protolens.nn.normalise import Normalise
-from protolens.nn.places import Slots, Where, locate, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn.places import Where, locate, nearest_places, own_distances, percentile_boxes, upsampled
 from protolens.nn.prototypes import (
     EPSILON,
     ClassPrototypes,
@@ -36,6 +36,7 @@ from protolens.nn.prototypes import (
     VectorPrototypes,
     euclidean,
     log_ratio,
+    slots_of,
     squared_euclidean,
 )
 from protolens.nn.variational import VariationalDecoder, VariationalEncoder, mixture_divergence
@@ -55,7 +56,6 @@ __all__ = [
     "LargePredictor",
     "LinearHead",
     "Normalise",
-    "Slots",
     "SmallAttributes",
     "SmallEncoder",
     "SmallPredictor",
@@ -89,6 +89,7 @@ __all__ = [
     "prototype_coverage",
     "receptive_boxes",
     "separation_cost",
+    "slots_of",
     "squared_euclidean",
     "upsampled",
 ]

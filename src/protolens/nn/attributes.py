@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from protolens.nn.decoders import doubling
 from protolens.nn.heads import LinearHead
 from protolens.nn.normalise import Normalise
-from protolens.nn.prototypes import VectorPrototypes
+from protolens.nn.prototypes import VectorPrototypes, kept_part
 
 GRID = 3  # rows and columns to which the maps of attributes are averaged
 MAPS = 64  # of the attribute network
@@ -129,7 +130,7 @@ class AttributePrototypes(VectorPrototypes):
     def keep(self, kept: Tensor) -> None:
         """Drop all attributes but these. kept: [Q]."""
         super().keep(kept)
-        self.intercept = nn.Parameter(self.intercept.detach()[kept].clone(), requires_grad=self.intercept.requires_grad)
+        self.intercept = kept_part(self.intercept, kept)
 
 
 class AttributeDecoder(nn.Module):
@@ -162,12 +163,6 @@ class AttributeDecoder(nn.Module):
     def keep(self, kept: Tensor) -> None:
         """Drop the weights of all attributes but these. kept: [Q]."""
         self.start.keep(kept)
-
-
-def doubling(channels: int, wanted: int, small: tuple[int, ...], large: tuple[int, ...]) -> nn.ConvTranspose2d:
-    """The transposed 3x3 convolution that doubles maps, less a line where the larger size is odd."""
-    padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
-    return nn.ConvTranspose2d(channels, wanted, 3, stride=2, padding=1, output_padding=padding)
 
 
 def imitation(logits: Tensor, predictor: Tensor) -> Tensor:

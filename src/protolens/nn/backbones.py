@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from protolens.errors import ProtolensError, did_you_mean
+from protolens.errors import ProtolensError, did_you_mean, first_line
 
 MAP = "map"
 RGB = 3
@@ -208,7 +208,9 @@ def _from_timm(rest: str) -> nn.Module:
         # checkpoint_path is named so that no option can be: it would load a pickle
         return timm.create_model(name, pretrained=False, checkpoint_path="", **options)
     except Exception as error:  # its networks check their options each in their own way
-        raise ProtolensError(f"timm:{rest} cannot be made ({_first_line(error)}); mend what follows its ?") from error
+        raise ProtolensError(
+            f"timm:{rest} cannot be made ({first_line(error).rstrip('.')}); mend what follows its ?"
+        ) from error
 
 
 def _value(word: str) -> Any:
@@ -231,7 +233,7 @@ def _cut(network: nn.Module, name: str, cut: str, tracing: dict[str, Any]) -> nn
     try:
         (_, *nodes) = get_graph_node_names(network, dict(tracing), suppress_diff_warning=True)[1]
     except Exception as error:  # tracing runs the network's own Python on proxies: anything at all may come
-        reason = _first_line(error)
+        reason = first_line(error).rstrip(".")
         raise ProtolensError(
             f"{name} cannot be cut, as torch.fx cannot follow it ({reason}); choose another"
         ) from error
@@ -259,7 +261,7 @@ def _map_shape(network: nn.Module, bands: int, size: tuple[int, int]) -> tuple[i
         with torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):  # fx prints a listing about every error
             maps = shadow(torch.empty(1, bands, *size, device="meta"))
     except (RuntimeError, AssertionError, ValueError) as error:
-        reason = _first_line(error)
+        reason = first_line(error).rstrip(".")
         raise ProtolensError(
             f"the network cannot take images of {size[0]} x {size[1]} pixels ({reason}); set data.size to more pixels "
             "or cut the network earlier"
@@ -280,8 +282,3 @@ def _change_bands(network: nn.Module, bands: int, name: str) -> None:
         raise ProtolensError(f"{name} does not begin with a convolution of {RGB} bands; set data.bands to {RGB}")
     layer.in_channels = bands
     layer.weight = nn.Parameter(of_bands(layer.weight.detach(), bands))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

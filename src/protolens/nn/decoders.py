@@ -1,5 +1,6 @@
 """Networks that turn codes back into images: mirrors of an encoder."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,10 +22,7 @@ class DeconvDecoder(nn.Module):
         steps = list(zip(encoder.shapes[:0:-1], encoder.shapes[-2::-1], strict=True))
         layers: list[nn.Module] = []
         for (channels, height, width), (wanted, tall, wide) in steps:
-            # two sizes halve to the same one; the output padding tells which of them it was
-            padding = (tall - (2 * height - 1), wide - (2 * width - 1))
-            convolution = nn.ConvTranspose2d(channels, wanted, 3, stride=2, padding=1, output_padding=padding)
-            layers += [convolution, activation(hidden)]
+            layers += [doubling(channels, wanted, (height, width), (tall, wide)), activation(hidden)]
         layers[-1] = nn.Sigmoid()
         self.layers = nn.Sequential(*layers)
 
@@ -32,6 +30,13 @@ class DeconvDecoder(nn.Module):
         """[B, features] -> [B, bands, H, W] in [0, 1]."""
         images: Tensor = self.layers(code.view(-1, *self.start))
         return images
+
+
+def doubling(channels: int, wanted: int, small: Sequence[int], large: Sequence[int]) -> nn.ConvTranspose2d:
+    """The transposed 3x3 convolution from maps of one size, height and width, to others of twice that, or one less."""
+    # two sizes halve to the same one; the output padding tells which of them it was
+    padding = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
+    return nn.ConvTranspose2d(channels, wanted, 3, stride=2, padding=1, output_padding=padding)
 
 
 class UpConvDecoder(nn.Module):

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+from protolens.nn.prototypes import slots_of
+
 JITTER = 1e-10  # added to the diagonal of a Gram matrix, as a share of its mean
 SMALLEST = 1e-30  # added, too: all prototypes may be zero
 LARGEST = 1e3  # of 1 / volume, beyond which it goes on with the log; in training it stays below 0.1
@@ -72,9 +74,7 @@ def by_class(prototypes: Tensor, class_of: Tensor) -> tuple[Tensor, Tensor]:
 
     K counts the classes that have a prototype, M is the largest number of prototypes of one.
     """
-    counts = class_of.bincount()
-    counts = counts[counts > 0]
-    there = torch.arange(int(counts.max()), device=counts.device) < counts[:, None]
-    ordered = prototypes[class_of.argsort(stable=True)]
-    vectors = prototypes.new_zeros(*there.shape, prototypes.shape[1])
-    return vectors.masked_scatter(there[:, :, None], ordered), there
+    slots = slots_of(class_of, int(class_of.max()) + 1)
+    slots = slots[(slots >= 0).any(dim=1)]
+    there = slots >= 0
+    return prototypes[slots].masked_fill(~there[:, :, None], 0), there

@@ -2,13 +2,15 @@
 
 from torch import Tensor, nn
 
+from protolens.nn.prototypes import kept_part
+
 
 class LinearHead(nn.Linear):
     """A linear layer from P similarities to K logits that can lose prototypes. [B, P] -> [B, K]."""
 
     def keep(self, kept: Tensor) -> None:
         """Drop the weights of all prototypes but these. kept: [Q]."""
-        self.weight = nn.Parameter(self.weight.detach()[:, kept].clone(), requires_grad=self.weight.requires_grad)
+        self.weight = kept_part(self.weight, kept, dim=1)
         self.in_features = len(kept)
 
 

@@ -44,23 +44,13 @@ def expanded_distance(first: Tensor, second: Tensor) -> Tensor:
     return distance.clamp_min_(0)
 
 
-class Slots:
-    """The prototypes of each class as a table [K, M], M being the most that a class has, filled up with -1."""
-
-    def __init__(self, class_of: Tensor, classes: int):
-        counts = torch.bincount(class_of, minlength=classes)
-        order = class_of.argsort(stable=True)
-        column = torch.arange(len(class_of), device=class_of.device) - (counts.cumsum(0) - counts)[class_of[order]]
-        self.prototype = class_of.new_full((classes, max(1, int(counts.max()))), -1)
-        self.prototype[class_of[order], column] = order
-
-
-def own_distances(codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Slots) -> Tensor:
+def own_distances(codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Tensor) -> Tensor:
     """Squared distance of every place to the prototypes of the map's own class: [B, M, h w], inf for an empty slot.
 
-    codes: [B, D, h, w]; labels: [B]; prototypes: [P, D]. One batched product, a Kth of the work of comparing all.
+    codes: [B, D, h, w]; labels: [B]; prototypes: [P, D]; slots: [K, M], of `slots_of`. One batched product, a Kth of
+    the work of comparing all.
     """
-    own = slots.prototype[labels]
+    own = slots[labels]
     distance = expanded_distance(prototypes[own], codes.permute(0, 2, 3, 1).flatten(1, 2))
     return distance.masked_fill_((own < 0)[:, :, None], torch.inf)
 

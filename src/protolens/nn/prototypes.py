@@ -49,7 +49,7 @@ class VectorPrototypes(nn.Module):
 
     def keep(self, kept: Tensor) -> None:
         """Drop all vectors but these. kept: [Q]."""
-        self.vectors = nn.Parameter(self.vectors.detach()[kept].clone(), requires_grad=self.vectors.requires_grad)
+        self.vectors = kept_part(self.vectors, kept)
 
 
 class ClassPrototypes(VectorPrototypes):
@@ -65,3 +65,19 @@ class ClassPrototypes(VectorPrototypes):
         """Drop all vectors but these. kept: [Q]."""
         super().keep(kept)
         self.class_of = self.class_of[kept]
+
+
+def kept_part(parameter: Tensor, kept: Tensor, dim: int = 0) -> nn.Parameter:
+    """A new parameter of these rows, or of what else `dim` counts. kept: [Q]."""
+    return nn.Parameter(parameter.detach().index_select(dim, kept), requires_grad=parameter.requires_grad)
+
+
+def slots_of(class_of: Tensor, classes: int) -> Tensor:
+    """The prototypes of each class as a table [K, M], M being the most that a class has, filled up with -1.
+
+    class_of: [P], the class of each prototype.
+    """
+    counts = torch.bincount(class_of, minlength=classes)
+    columns = torch.arange(max(1, int(counts.max())), device=class_of.device)
+    slots = class_of.new_full((classes, len(columns)), -1)
+    return slots.masked_scatter(columns < counts[:, None], class_of.argsort(stable=True))

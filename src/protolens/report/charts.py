@@ -83,6 +83,10 @@ class Marks:
     chosen: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
 
+    def known(self, values: Sequence[float]) -> "Marks":
+        """Without the chosen epochs that have no value."""
+        return Marks(tuple(epoch for epoch in self.chosen if not isnan(values[epoch - 1])), self.starts)
+
 
 def _scales(axes: "Axes", epochs: int, low: float, high: float, kind: str) -> None:
     for side, spine in axes.spines.items():

@@ -1,7 +1,6 @@
 """What became of the prototypes: the steps between stages that changed them, and where they stood after each epoch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from math import isnan, nan
 from statistics import fmean
 from typing import Any
@@ -90,8 +89,7 @@ def _chart(name: str, title: str, curves: Sequence[Curve], marks: Marks) -> Char
     values = [value for curve in curves for value in curve.values if not isnan(value)]
     if not values:
         return None
-    known = replace(marks, chosen=tuple(epoch for epoch in marks.chosen if not isnan(curves[0].values[epoch - 1])))
-    return line_chart(f"prototypes-{name}", title, curves, 0, max(*values, 1e-6), known)
+    return line_chart(f"prototypes-{name}", title, curves, 0, max(*values, 1e-6), marks.known(curves[0].values))
 
 
 def _sentence(history: History) -> str:

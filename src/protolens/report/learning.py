@@ -107,7 +107,7 @@ def term_charts(history: Sequence[dict[str, Any]], stages: Sequence[dict[str, An
 def _term_chart(name: str, title: str, curves: list[Curve], marks: Marks) -> Chart:
     values = [value for curve in curves for value in curve.values if not isnan(value)]
     low, high = min(values), max(values)
-    known = Marks(tuple(epoch for epoch in marks.chosen if not isnan(curves[0].values[epoch - 1])), marks.starts)
+    known = marks.known(curves[0].values)
     if 0 < low < high / WIDE:
         return line_chart(name, f"{title}, logarithmic scale", curves, low, high, known, "logarithm")
     return line_chart(name, title, curves, min(0.0, low), max(high, 0.0, low + 1e-6), known)

@@ -20,7 +20,7 @@ def write_report(run: Run | Path | str) -> Path:
     A run that was not evaluated has a report as well, without what an evaluation would say. Raises ProtolensError when
     a file of the run is missing or damaged.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     album = Album(run.folder)
     evaluation = read_evaluation(run)
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)

@@ -41,9 +41,11 @@ def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
 
     The model as it was, if it had learnt, goes to before-STEP.safetensors, so that `evaluate` can state both.
     """
+    if not stage.then:
+        return []
     model, data, done = training.model, training.data, []
+    before = figures(predict(model, data.validation, training.team), data.validation.labels)
     for step, options in stage.then.items():
-        before = figures(predict(model, data.validation, training.team), data.validation.labels)
         if training.team.leads and stage.epochs:
             save_model(model, training.record.folder / f"before-{step}.safetensors", data.digests)
         torch.manual_seed(seed_of(training.run.seed, "step", stage.name, step))
@@ -52,6 +54,7 @@ def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
         after = figures(predict(model, data.validation, training.team), data.validation.labels)
         training.narrator.say(f"{step} after stage {stage.name}: {validation_in_words(after)}")
         done.append({"stage": stage.name, "step": step, **did, "before": before, "after": after})
+        before = after
     return done
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protolens.errors import ProtolensError
+from protolens.errors import ProtolensError, first_line
 from protolens.files import write_bytes
 
 
@@ -66,5 +66,4 @@ def load_checkpoint(path: Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**{**content, "position": Position(**content["position"])})
     except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ProtolensError(f"{path} is damaged ({first}); delete it to begin the run again") from error
+        raise ProtolensError(f"{path} is damaged ({first_line(error)}); delete it to begin the run again") from error

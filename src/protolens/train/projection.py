@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from protolens.data import Images, plain_batches, to_float
-from protolens.models import PrototypeModel
-from protolens.nn import Slots, own_distances
+from protolens.models import PrototypeModel, evaluation_mode
+from protolens.nn import own_distances, slots_of
 from protolens.train.tracing import trace
 from protolens.train.validation import batch_for
 
@@ -82,16 +82,15 @@ def move_to_patches(model: PrototypeModel, images: Images, image: Tensor, place:
 
 def codes_at_places(model: PrototypeModel, images: Tensor) -> Tensor:
     """Codes as maps [B, D, h, w]; a model without places has maps of one."""
-    training = model.training
-    code = model.eval().evidence(images).code
-    model.train(training)
+    with evaluation_mode(model):
+        code = model.evidence(images).code
     return code if code.ndim == 4 else code[:, :, None, None]
 
 
 def nearest_patches(model: PrototypeModel, images: Images, count: int = 1) -> Patches:
     """The `count` nearest patches of each prototype among the images of its class."""
     vectors, class_of = model.prototypes.vectors, model.class_of()
-    slots = Slots(class_of, len(model.task.classes))
+    slots = slots_of(class_of, len(model.task.classes))
     found = Patches.none(len(vectors), count, vectors.device)
     seen = 0
     for batch in plain_batches(images, batch_for(images), model.device):
@@ -100,12 +99,15 @@ def nearest_patches(model: PrototypeModel, images: Images, count: int = 1) -> Pa
     return found
 
 
-def look(found: Patches, codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Slots, seen: int) -> None:
-    """Take the nearest patches of a batch in. codes: [B, D, h, w]; labels: [B]; seen: images before this batch."""
+def look(found: Patches, codes: Tensor, labels: Tensor, prototypes: Tensor, slots: Tensor, seen: int) -> None:
+    """Take the nearest patches of a batch in.
+
+    codes: [B, D, h, w]; labels: [B]; slots: [K, M], of `slots_of`; seen: images before this batch.
+    """
     count = found.distance.shape[1]
     distance, place = smallest(own_distances(codes, labels, prototypes, slots), count)
     # from a table of own prototypes [B, M, n] to one of all of them [P, B n]; empty slots go to a row that is cut off
-    own = slots.prototype[labels]
+    own = slots[labels]
     shape = (len(prototypes) + 1, *distance.shape[::2])
     rows, images = own.where(own >= 0, len(prototypes)), torch.arange(len(own), device=own.device)[:, None]
     wide, places = distance.new_full(shape, torch.inf), place.new_zeros(shape)
@@ -153,14 +155,12 @@ def nearest_images(model: PrototypeModel, images: Images, count: int) -> Tensor:
     prototypes = len(model.prototypes)
     found = Patches.none(prototypes, count, model.device)
     seen = 0
-    training = model.training
-    model.eval()
-    for batch in plain_batches(images, batch_for(images), model.device):
-        unlike = -model.evidence(batch.images).similarity.T
-        best, column = smallest(unlike, count)
-        found.merge(best, column + seen, column)
-        seen += len(batch.labels)
-    model.train(training)
+    with evaluation_mode(model):
+        for batch in plain_batches(images, batch_for(images), model.device):
+            unlike = -model.evidence(batch.images).similarity.T
+            best, column = smallest(unlike, count)
+            found.merge(best, column + seen, column)
+            seen += len(batch.labels)
     return found.image.cpu()
 
 

@@ -135,8 +135,10 @@ class Run:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Run":
-        """The run in that folder."""
+    def open(cls, folder: "Run | Path | str") -> "Run":
+        """The run in that folder, or the one given."""
+        if isinstance(folder, Run):
+            return folder
         path = Path(folder)
         if not (path / "config.toml").exists():
             raise ProtolensError(f"{path} is not a run folder: it has no config.toml; `protolens fit` makes one")

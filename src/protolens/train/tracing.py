@@ -10,7 +10,7 @@ from torch import Tensor
 from protolens.data import Images, plain_batches, to_float
 from protolens.data.pictures import to_png
 from protolens.files import write_bytes, write_json
-from protolens.models import PrototypeModel, Provenance
+from protolens.models import PrototypeModel, Provenance, evaluation_mode
 from protolens.nn import locate, receptive_boxes
 from protolens.train.validation import batch_for
 
@@ -29,8 +29,6 @@ class Trace:
 @torch.inference_mode()
 def trace(model: PrototypeModel, images: Images) -> Trace:
     """Compare every image of a split with every prototype, without augmentation, in evaluation mode."""
-    training = model.training
-    model.eval()
     prototypes, classes = len(model.prototypes), len(model.task.classes)
     nearest = torch.zeros(prototypes, dtype=torch.long, device=model.device)
     similarity = torch.full((prototypes,), -torch.inf, device=model.device)
@@ -38,18 +36,18 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
     total = torch.zeros(prototypes, dtype=torch.float64, device=model.device)
     distance = torch.full((prototypes,), torch.inf, device=model.device)
     seen = 0
-    for batch in plain_batches(images, batch_for(images), model.device):
-        evidence = model.evidence(batch.images)
-        like = evidence.similarity
-        if evidence.distance is not None:
-            distance = torch.minimum(distance, evidence.distance.amin(dim=0))
-        best, index = like.max(dim=0)
-        nearest = torch.where(best > similarity, index + seen, nearest)
-        similarity = torch.maximum(best, similarity)
-        uses += torch.bincount(like.argmax(dim=1) * classes + batch.labels, minlength=len(uses))
-        total += like.sum(dim=0, dtype=torch.float64)
-        seen += len(batch.labels)
-    model.train(training)
+    with evaluation_mode(model):
+        for batch in plain_batches(images, batch_for(images), model.device):
+            evidence = model.evidence(batch.images)
+            like = evidence.similarity
+            if evidence.distance is not None:
+                distance = torch.minimum(distance, evidence.distance.amin(dim=0))
+            best, index = like.max(dim=0)
+            nearest = torch.where(best > similarity, index + seen, nearest)
+            similarity = torch.maximum(best, similarity)
+            uses += torch.bincount(like.argmax(dim=1) * classes + batch.labels, minlength=len(uses))
+            total += like.sum(dim=0, dtype=torch.float64)
+            seen += len(batch.labels)
     usual = (total / seen).float()
     known = distance.cpu() if bool(distance.isfinite().all()) else None
     return Trace(nearest.cpu(), similarity.cpu(), uses.view(prototypes, classes).cpu(), usual.cpu(), known)

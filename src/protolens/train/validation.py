@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from protolens.data import Images, plain_batches
-from protolens.models import PrototypeModel
+from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import classification
 from protolens.train.team import Team
 
@@ -22,12 +22,9 @@ def batch_for(images: Images) -> int:
 @torch.inference_mode()
 def predict(model: PrototypeModel, images: Images, team: Team) -> Tensor:
     """Logits of every image of a split, [N, K] on the CPU, in order; the model is left in the mode it was in."""
-    training = model.training
-    model.eval()
-    parts = [
-        model(batch.images) for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size)
-    ]
-    model.train(training)
+    batches = plain_batches(images, batch_for(images), team.device, team.rank, team.size)
+    with evaluation_mode(model):
+        parts = [model(batch.images) for batch in batches]
     empty = torch.zeros(0, len(model.task.classes), device=team.device)
     return team.gather(torch.cat(parts) if parts else empty).float().cpu()
 
