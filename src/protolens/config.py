@@ -88,9 +88,9 @@ class DataConfig:
 class Stage:
     """A part of training: what learns, how fast, and on which weighted terms.
 
-    `rates` maps parts of the model (names of its modules) to learning rates, "all" to every part not named; what has no
-    rate is frozen. `weights` maps loss terms to their weights; `then` names what follows the last epoch, in order, each
-    with its options: project, prune or eliminate prototypes.
+    `rates` maps parts of the model (dotted names of its modules, the more exact one counts) to learning rates, "all" to
+    every part not named; what has no rate is frozen. `weights` maps loss terms to their weights; `then` names what
+    follows the last epoch, in order, each with its options: scatter, project, prune or eliminate prototypes.
     """
 
     name: str = option("train", "its name")
@@ -100,6 +100,7 @@ class Stage:
     optimiser: Literal["adam", "adamw", "sgd"] = option("adam", "adam, adamw or sgd (Nesterov momentum 0.9)")
     weight_decay: NotNegative = option(0.0, "weight decay")
     undecayed: tuple[str, ...] = option((), "parts without weight decay")
+    fixed_statistics: tuple[str, ...] = option((), "parts that learn, but keep the statistics of batch normalisation")
     schedule: Literal["constant", "cosine", "one-cycle"] = option("constant", "learning rate over the stage's steps")
     clip: NotNegative = option(0.0, "largest norm of the gradient; 0 = not clipped")
     keep: Literal["best", "last"] = option("best", "epoch whose weights go on: best by validation, or the last")

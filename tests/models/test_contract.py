@@ -185,3 +185,23 @@ def test_evidence_in_evaluation_mode_changes_no_weight_no_buffer_and_no_generato
         model.decode_prototypes()
     assert state_digest(model) == before
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_model
+def test_a_step_in_bfloat16_has_the_losses_of_one_in_float32_within_its_rounding(choice):
+    model = make(choice).train()
+    batch = Batch(pictures(count=8), torch.arange(8) % 4)
+
+    def step() -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        return model.losses(batch, model.evidence(batch.images), 0)
+
+    exact = step()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = step()
+        total = sum(rough.values())
+    total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert {name: value.item() for name, value in rough.items()} == pytest.approx(
+        {name: value.item() for name, value in exact.items()}, rel=0.05, abs=0.02
+    )

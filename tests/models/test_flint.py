@@ -95,7 +95,7 @@ def test_after_the_first_stage_of_post_hoc_mode_the_predictor_stays_what_it_is_a
     assert {group["rate"] for group in learning_groups(model, first)} == {first.rates["predictor"]}
     for stage in others:
         optimiser = make_optimiser(learning_groups(model, stage), stage, torch.device("cpu"))
-        training_mode(model)
+        training_mode(model, stage)
         before = state_digest(model.predictor), state_digest(model)
         logits = [model.evidence(batch().images).predictor for _ in range(2)]
         assert torch.equal(*logits)

@@ -49,6 +49,17 @@ def test_the_distance_of_a_prototype_to_its_own_patch_is_exactly_zero():
     assert log_ratio(nearest.distance.diagonal()).tolist() == pytest.approx([9.21034] * 3)
 
 
+def test_distances_keep_full_precision_inside_autocast_and_take_halves_as_they_are():
+    codes, prototypes = torch.rand(3, 8, 4, 4), torch.rand(5, 8)
+    exact = nearest_places(codes, prototypes)
+    half = codes.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        for found, wanted in ((nearest_places(codes, prototypes), exact), (nearest_places(half, prototypes), None)):
+            wanted = wanted or nearest_places(half.float(), prototypes)
+            assert all(map(torch.equal, found, wanted))
+            assert found.distance.dtype == torch.float32
+
+
 def test_the_gradient_is_that_of_the_smallest_distance():
     generator = torch.Generator().manual_seed(2)
     codes = torch.rand(2, 3, 4, 4, generator=generator, dtype=torch.float64, requires_grad=True)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from protolens.config import Stage, TrainConfig
 from protolens.errors import ProtolensError
@@ -15,6 +16,8 @@ from protolens.train import fit
 from protolens.train.device import choose_device, keep_freed_memory, mixed_precision
 from protolens.train.optimise import learning_groups, make_optimiser, rate_factor, set_rates, training_mode
 from tests.conftest import digits_run, make_task
+
+KINDS = (nn.Conv2d, nn.BatchNorm2d)
 
 
 def model(**choice):
@@ -26,7 +29,41 @@ def test_parts_without_a_rate_are_frozen_and_all_means_the_others():
     groups = learning_groups(network, Stage(rates={"prototypes": 0.1, "head": 0, "all": 0.5}))
     learning = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert learning == {"prototypes", "encoder", "decoder"}
-    assert sorted(group["lr"] for group in groups) == [0.1, 0.5, 0.5]
+    assert sorted(group["lr"] for group in groups) == [0.1, 0.5]
+
+
+def test_a_part_of_a_part_has_its_own_rate_and_the_rest_keeps_its_batch_statistics():
+    network = build_model({"name": "protopnet", "features": 8}, make_task(), 0)
+    layers = network.backbone.network
+    last_convolution, last_normalisation = (
+        max(i for i, x in enumerate(layers) if isinstance(x, kind)) for kind in KINDS
+    )
+    exact = f"backbone.network.{last_convolution}"
+    stage = Stage(rates={"backbone": 0, exact: 1e-3, "add_on": 0.1}, weight_decay=0.5, undecayed=(exact,))
+    groups = learning_groups(network, stage)
+    learning = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert learning == {f"{exact}.weight", *(f"add_on.{name}" for name, _ in network.add_on.named_parameters())}
+    assert sorted((group["lr"], group["weight_decay"]) for group in groups) == [(1e-3, 0.0), (0.1, 0.5)]
+    training_mode(network, stage)
+    assert not layers[last_normalisation].training
+    stage = Stage(rates={f"backbone.network.{last_normalisation}": 0.1})
+    learning_groups(network, stage)
+    training_mode(network, stage)
+    assert [layer.training for layer in layers if isinstance(layer, nn.BatchNorm2d)] == [False, False, False, True]
+
+
+def test_a_part_may_learn_and_keep_its_batch_statistics():
+    network = build_model({"name": "protopnet", "features": 8}, make_task(), 0)
+    stage = Stage(fixed_statistics=("backbone",))
+    learning_groups(network, stage)
+    training_mode(network, stage)
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert layers
+    assert not any(layer.training for layer in layers)
+    assert network.backbone.training
+    with pytest.raises(ProtolensError, match=r"fixed_statistics\.bakbone is not a part .*statistics\.backbone"):
+        learning_groups(network, Stage(fixed_statistics=("bakbone",)))
 
 
 def test_a_rate_for_no_part_of_the_model_names_the_nearest():
@@ -34,14 +71,17 @@ def test_a_rate_for_no_part_of_the_model_names_the_nearest():
         ProtolensError, match=r"rates\.prototype is not a part of prototypedl; did you mean .*rates\.prototypes"
     ):
         learning_groups(model(), Stage(rates={"prototype": 0.1}))
+    with pytest.raises(ProtolensError, match=r"undecayed\.all is not a part of prototypedl"):
+        learning_groups(model(), Stage(undecayed=("all",)))
     with pytest.raises(ProtolensError, match="gives no part of prototypedl a learning rate above 0"):
         learning_groups(model(), Stage(rates={"head": 0.0}))
 
 
 def test_a_frozen_part_keeps_its_batch_statistics():
     network = build_model({"name": "blackbox", "network": "strong"}, make_task(), 0)
-    learning_groups(network, Stage(rates={"prototypes": 0.1}))
-    training_mode(network)
+    stage = Stage(rates={"prototypes": 0.1})
+    learning_groups(network, stage)
+    training_mode(network, stage)
     assert not network.encoder.training
     assert network.training
 

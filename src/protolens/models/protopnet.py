@@ -47,6 +47,7 @@ class Settings:
     per_class: Count = option(10, "prototypes of each class")
     features: Count = option(128, "length of a code")
     add_on: Literal["regular", "bottleneck"] = option("regular", "two 1x1 convolutions, or pairs that halve the width")
+    gain: Positive = option(1.0, "factor on the initial weights of the add-on layers: the less, the nearer codes start")
     similarity: Literal["log-ratio", "linear"] = option("log-ratio", "log((d + 1) / (d + epsilon)), or -d")
     epsilon: Positive = option(EPSILON, "epsilon of the log ratio: the largest similarity is log(1 / epsilon)")
     start: Literal["uniform", "patches"] = option(
@@ -57,11 +58,12 @@ class Settings:
     prune: bool = option(False, "after the last round drop prototypes with a mixed neighbourhood, and train the head")
 
 
-def add_on_layers(channels: int, features: int, kind: str) -> nn.Sequential:
+def add_on_layers(channels: int, features: int, kind: str, gain: float = 1.0) -> nn.Sequential:
     """1x1 convolutions from the backbone's maps to codes in [0, 1] (ProtoPNet, sec. 2.1).
 
     Initial weights are scaled by what goes into a layer. The published code scales by what comes out, which saturates
-    the sigmoids behind a backbone of many channels.
+    the sigmoids behind a backbone of many channels. With many features codes start so far apart that the log ratio is
+    flat and hardly learns, unless the gain is below 1.
     """
     widths = [channels, features]
     if kind == "bottleneck":
@@ -75,6 +77,7 @@ def add_on_layers(channels: int, features: int, kind: str) -> nn.Sequential:
         if isinstance(layer, nn.Conv2d):
             assert layer.bias is not None
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.weight.data *= gain
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
 
@@ -92,7 +95,7 @@ class ProtoPNet(PrototypeModel):
         self.normalise = Normalise(task.bands, IMAGENET if pretrained else None)
         self.backbone = make_backbone(settings.backbone, task.bands, settings.cut)
         map_size(self.backbone, task.bands, task.size)  # says so if the images are too small
-        self.add_on = add_on_layers(self.backbone.channels, settings.features, settings.add_on)
+        self.add_on = add_on_layers(self.backbone.channels, settings.features, settings.add_on, settings.gain)
         classes = len(task.classes)
         self.prototypes = ClassPrototypes(settings.per_class, classes, settings.features)
         nn.init.uniform_(self.prototypes.vectors)

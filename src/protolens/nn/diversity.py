@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from protolens.nn.precision import in_full_precision
 from protolens.nn.prototypes import slots_of
 
 JITTER = 1e-10  # added to the diagonal of a Gram matrix, as a share of its mean
@@ -16,6 +17,7 @@ SMALLEST = 1e-30  # added, too: all prototypes may be zero
 LARGEST = 1e3  # of 1 / volume, beyond which it goes on with the log; in training it stays below 0.1
 
 
+@in_full_precision
 def orthonormality(prototypes: Tensor, class_of: Tensor, squared: bool = False) -> Tensor:
     """Mean over classes of the Frobenius norm ||C C^T - I||, with C the prototypes minus their mean (ProtoVAE).
 

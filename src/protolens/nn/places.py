@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from protolens.nn.precision import in_full_precision
+
 
 class Nearest(NamedTuple):
     """The place of each map that is nearest to each prototype."""
@@ -15,6 +17,7 @@ class Nearest(NamedTuple):
     maps: Tensor  # [B, P, h, w], squared Euclidean distance at every place, without gradient
 
 
+@in_full_precision
 def nearest_places(codes: Tensor, prototypes: Tensor) -> Nearest:
     """Compare codes at places [B, D, h, w] with prototypes [P, D] (ProtoPNet, sec. 2.1).
 

@@ -5,9 +5,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from protolens.nn.precision import in_full_precision
+
 EPSILON = 1e-4  # of the log ratio in the code of ProtoPNet, ProtoVAE and Pantypes
 
 
+@in_full_precision
 def squared_euclidean(code: Tensor, prototypes: Tensor) -> Tensor:
     """Squared Euclidean distance of each code to each prototype. [B, D], [P, D] -> [B, P].
 
@@ -16,6 +19,7 @@ def squared_euclidean(code: Tensor, prototypes: Tensor) -> Tensor:
     return (code[:, None] - prototypes).square().sum(dim=2)
 
 
+@in_full_precision
 def euclidean(code: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distance of each code to each prototype. [B, D], [P, D] -> [B, P]; its gradient at 0 is 0."""
     return torch.linalg.vector_norm(code[:, None] - prototypes, dim=2)

@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from protolens.nn.precision import in_full_precision
+
 LARGEST_LOG_VARIANCE = -math.log(1e-8)
 
 
@@ -91,6 +93,7 @@ def start(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+@in_full_precision
 def mixture_divergence(
     mean: Tensor,
     log_variance: Tensor,

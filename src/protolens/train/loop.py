@@ -98,7 +98,7 @@ class Epoch:
     def train(self, narrator: StageNarrator) -> None:
         """Take the steps that are left."""
         training, position, stage = self.training, self.position, self.stage
-        training_mode(training.model)
+        training_mode(training.model, stage)
         saved = time.monotonic()
         for batch in self.batches():
             torch.manual_seed(self.seed("sampling", position.step, training.team.rank))

@@ -1,10 +1,12 @@
 """Which parameters learn in a stage, at which rate, by which rule."""
 
 import math
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 import torch
-from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from protolens.config import Stage
 from protolens.errors import ProtolensError, did_you_mean
@@ -14,28 +16,33 @@ from protolens.models import PrototypeModel
 def learning_groups(model: PrototypeModel, stage: Stage) -> list[dict[str, Any]]:
     """Freeze what the stage gives no rate, and list the rest as an optimiser's groups, part by part.
 
-    A part is a direct child or parameter of the model; "all" stands for those that the stage does not name. Raises
-    ProtolensError for a name that is no part.
+    A part is anything inside the model that has parameters, by its dotted name: the more exact name counts, so
+    `backbone = 0` with `backbone.network.layer4 = 1e-4` lets the last block learn alone. "all" stands for those that
+    the stage does not name. Raises ProtolensError for a name that is no part.
     """
-    parts: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        parts.setdefault(name.split(".")[0], []).append(parameter)
-    for table, names in (("rates", [*stage.rates]), ("undecayed", [*stage.undecayed])):
+    prefixes = {name: set(accumulate(name.split("."), "{}.{}".format)) for name, _ in model.named_parameters()}
+    parts = set[str]().union(*prefixes.values())
+    modules = {name for name, _ in model.named_modules() if name}
+    tables = {"rates": parts | {"all"}, "undecayed": parts, "fixed_statistics": modules}
+    for table, known in tables.items():
+        names: Iterable[str] = getattr(stage, table)
         for name in names:
-            if name not in parts and name != "all":
-                known = did_you_mean(name, [*parts, "all"], f"stages.{stage.name}.{table}.")
-                raise ProtolensError(f"stages.{stage.name}.{table}.{name} is not a part of {model.name}{known}")
-    groups = []
-    for name, parameters in parts.items():
-        rate = stage.rates.get(name, stage.rates.get("all", 0.0))
-        for parameter in parameters:
-            parameter.requires_grad_(rate > 0)
+            if name not in known:
+                near = [part for part in known if part.count(".") <= name.count(".")]
+                hint = did_you_mean(name, near, f"stages.{stage.name}.{table}.")
+                raise ProtolensError(f"stages.{stage.name}.{table}.{name} is not a part of {model.name}{hint}")
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        exact = max(prefixes[name].intersection(stage.rates), key=len, default="all")
+        rate = stage.rates.get(exact, 0.0)
+        parameter.requires_grad_(rate > 0)
         if rate > 0:
-            decay = 0.0 if name in stage.undecayed else stage.weight_decay
-            groups.append({"params": parameters, "lr": rate, "rate": rate, "weight_decay": decay})
+            decay = 0.0 if prefixes[name].intersection(stage.undecayed) else stage.weight_decay
+            settings = {"params": [], "lr": rate, "rate": rate, "weight_decay": decay}
+            groups.setdefault((rate, decay), settings)["params"].append(parameter)
     if not groups:
         raise ProtolensError(f"stages.{stage.name}.rates gives no part of {model.name} a learning rate above 0")
-    return groups
+    return list(groups.values())
 
 
 def make_optimiser(groups: list[dict[str, Any]], stage: Stage, device: torch.device) -> torch.optim.Optimizer:
@@ -66,10 +73,17 @@ def rate_factor(schedule: str, share: float) -> float:
     return 1.0
 
 
-def training_mode(model: PrototypeModel) -> None:
-    """Training mode for the parts that learn; a frozen part keeps its batch statistics, too."""
+def training_mode(model: PrototypeModel, stage: Stage) -> None:
+    """Training mode for the parts that learn; frozen ones and those that the stage names keep their batch statistics.
+
+    `learning_groups` comes first: it freezes.
+    """
     model.train()
-    for child in model.children():
-        parameters = list(child.parameters())
+    for part in model.modules():
+        parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
-            child.eval()
+            part.eval()
+    for name in stage.fixed_statistics:
+        for part in model.get_submodule(name).modules():
+            if isinstance(part, _BatchNorm):
+                part.eval()
