@@ -59,12 +59,15 @@ class Team:
         distributed.all_gather(parts, padded)
         return torch.cat([whole[:count] for whole, count in zip(parts, counts, strict=True)])
 
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean of a tensor over all processes."""
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, which takes its place."""
         if self.size > 1:
             distributed.all_reduce(value)
-            value /= self.size
         return value
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over all processes, which takes its place."""
+        return self.sum(value).div_(self.size) if self.size > 1 else value
 
     def any(self, fact: bool) -> bool:
         """Whether the fact holds in at least one process."""
