@@ -35,6 +35,7 @@ CHOICES = [
     {"name": "protovae", "network": "medium", "features": 16, "sampling": True, "squared": True, "detach_shares": True},
     {"name": "protopnet", "per_class": 2, "features": 16},
     {"name": "protopnet", "per_class": 2, "add_on": "bottleneck", "similarity": "linear", "features": 16},
+    {"name": "protopnet", "per_class": 2, "add_on": "unit", "gain": 0.2},
     {
         "name": "protopnet",
         "backbone": "torchvision:resnet18",

@@ -22,6 +22,7 @@ from protolens.nn import (
     ClassHead,
     ClassPrototypes,
     Normalise,
+    ToLength,
     classification,
     cluster_cost,
     load_backbone,
@@ -45,9 +46,13 @@ class Settings:
     cut: str = option("", "layer of the backbone to end with; else where the paper ends")
     weights: str = option("", "safetensors file with the backbone's pretrained weights; else it starts at random")
     per_class: Count = option(10, "prototypes of each class")
-    features: Count = option(128, "length of a code")
-    add_on: Literal["regular", "bottleneck"] = option("regular", "two 1x1 convolutions, or pairs that halve the width")
-    gain: Positive = option(1.0, "factor on the initial weights of the add-on layers: the less, the nearer codes start")
+    features: Count = option(128, "numbers in a code, unless add_on is unit")
+    add_on: Literal["regular", "bottleneck", "unit"] = option(
+        "regular", "two 1x1 convolutions; pairs that halve the width; or none, but codes of one length"
+    )
+    gain: Positive = option(
+        1.0, "factor on the initial weights of the add-on layers, or that length: how far codes lie"
+    )
     similarity: Literal["log-ratio", "linear"] = option("log-ratio", "log((d + 1) / (d + epsilon)), or -d")
     epsilon: Positive = option(EPSILON, "epsilon of the log ratio: the largest similarity is log(1 / epsilon)")
     start: Literal["uniform", "patches"] = option(
@@ -63,8 +68,11 @@ def add_on_layers(channels: int, features: int, kind: str, gain: float = 1.0) ->
 
     Initial weights are scaled by what goes into a layer. The published code scales by what comes out, which saturates
     the sigmoids behind a backbone of many channels. With many features codes start so far apart that the log ratio is
-    flat and hardly learns, unless the gain is below 1.
+    flat and hardly learns, unless the gain is below 1. The kind "unit" has no convolutions: with few images nothing
+    that starts at random learns to keep what a pretrained backbone knows.
     """
+    if kind == "unit":
+        return nn.Sequential(ToLength(gain))
     widths = [channels, features]
     if kind == "bottleneck":
         while widths[-2] // 2 > features:
@@ -97,8 +105,11 @@ class ProtoPNet(PrototypeModel):
         map_size(self.backbone, task.bands, task.size)  # says so if the images are too small
         self.add_on = add_on_layers(self.backbone.channels, settings.features, settings.add_on, settings.gain)
         classes = len(task.classes)
-        self.prototypes = ClassPrototypes(settings.per_class, classes, settings.features)
+        features = self.backbone.channels if settings.add_on == "unit" else settings.features
+        self.prototypes = ClassPrototypes(settings.per_class, classes, features)
         nn.init.uniform_(self.prototypes.vectors)
+        if settings.add_on == "unit":
+            self.prototypes.vectors.data = settings.gain * nn.functional.normalize(self.prototypes.vectors.data)
         self.head = ClassHead(self.prototypes.class_of, classes)
 
     def load_pretrained(self) -> None:
@@ -137,7 +148,8 @@ class ProtoPNet(PrototypeModel):
     def stages(self) -> list[Stage]:
         # a backbone without pretrained weights has nothing to keep: it learns from the start, as fast as the rest
         pretrained = bool(self.settings.weights)
-        rates = {"add_on": 3e-3, "prototypes": 3e-3, "backbone": 1e-4 if pretrained else 3e-3}
+        learning = {"prototypes": 3e-3} if self.settings.add_on == "unit" else {"add_on": 3e-3, "prototypes": 3e-3}
+        rates = {**learning, "backbone": 1e-4 if pretrained else 3e-3}
         calendar = []
         if self.settings.start == "patches":
             calendar.append(replace(patch_stage("start", 0, rates), then={"scatter": {}}))

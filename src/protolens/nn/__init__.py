@@ -27,7 +27,7 @@ from protolens.nn.losses import (
     prototype_coverage,
     separation_cost,
 )
-from protolens.nn.normalise import Normalise
+from protolens.nn.normalise import Normalise, ToLength
 from protolens.nn.places import Where, locate, nearest_places, own_distances, percentile_boxes, upsampled
 from protolens.nn.prototypes import (
     EPSILON,
@@ -60,6 +60,7 @@ __all__ = [
     "SmallEncoder",
     "SmallPredictor",
     "StrongEncoder",
+    "ToLength",
     "UpConvDecoder",
     "VariationalDecoder",
     "VariationalEncoder",

@@ -1,4 +1,4 @@
-"""The first layer of a model: so that everybody outside it speaks of pixels in [0, 1]."""
+"""Normalisation of pixels, the first layer of a model, so that all speak of pixels in [0, 1]; and of codes."""
 
 from collections.abc import Sequence
 
@@ -26,3 +26,15 @@ class Normalise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] in [0, 1] -> the same shape, normalised by band."""
         return (images - self.mean[:, None, None]) / self.deviation[:, None, None]
+
+
+class ToLength(nn.Module):
+    """Stretch the code at each place to one length: squared distances between codes then order as cosines do."""
+
+    def __init__(self, length: float):
+        super().__init__()
+        self.length = length
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """[B, D, h, w] -> [B, D, h, w]; a code of zeros stays."""
+        return self.length * nn.functional.normalize(codes, dim=1)

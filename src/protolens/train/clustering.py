@@ -75,22 +75,29 @@ class Sums:
 
 
 def kmeans(
-    blocks: Pass, wanted: Sequence[int], team: Team, seed: int, *, start: Tensor | None = None, spherical: bool = False
+    blocks: Pass,
+    wanted: Sequence[int],
+    team: Team,
+    seed: int,
+    *,
+    start: Tensor | None = None,
+    spherical: bool = False,
+    rounds: int = ROUNDS,
 ) -> Clusters:
     """Cluster the vectors of each group by squared Euclidean distance.
 
     wanted: number of centres of each group, 1 or more; start: [sum of wanted, D], where centres begin, else the best of
     some greedy k-means++ starts on a sample; spherical: centres have length 1, for vectors of length 1: then distance
     orders as cosine similarity does. A centre that loses all its vectors goes to the vector of the sample that is
-    farthest from its own. Ends when the centres have come to rest, or after 300 rounds.
+    farthest from its own. Ends when the centres have come to rest, or after so many rounds.
     """
     sample = draw_sample(blocks, wanted, team, seed)
     begin = best_start(sample, wanted, seed, spherical) if start is None else as_table(start, wanted)
-    table, sums, rounds = lloyd(blocks, begin, sample, team, ROUNDS, spherical)
+    table, sums, taken = lloyd(blocks, begin, sample, team, rounds, spherical)
     groups = torch.arange(len(wanted), device=table.values.device)[:, None].expand_as(table.there)
     there = table.there
     inertia = float(inertias(table, sums, sample.squares).sum())
-    return Clusters(table.values[there], groups[there], sums.counts[there], inertia, rounds)
+    return Clusters(table.values[there], groups[there], sums.counts[there], inertia, taken)
 
 
 def lloyd(
