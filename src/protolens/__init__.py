@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from protolens.explanation import explain
     from protolens.report import write_report
     from protolens.train import Run
+    from protolens.train.converting import convert
     from protolens.train.fitting import fit
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ _HOMES = {
     "ProtolensError": "protolens.errors",
     "Run": "protolens.train",
     "RunConfig": "protolens.config",
+    "convert": "protolens.train",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
     "fit": "protolens.train",
@@ -28,7 +30,7 @@ _HOMES = {
     "write_report": "protolens.report",
 }
 
-__all__ = ["ProtolensError", "Run", "RunConfig", "evaluate", "explain", "fit", "read_run", "write_report"]
+__all__ = ["ProtolensError", "Run", "RunConfig", "convert", "evaluate", "explain", "fit", "read_run", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,6 +72,14 @@ def make_parser() -> Parser:
     fit.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE, or runs/DATA-MODEL)")
     fit.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
 
+    convert = verb("convert", "Let a trained run decide by centres of its codes (KMEx); nothing is trained.")
+    convert.add_argument("run", type=Path, help="folder of the trained run")
+    convert.add_argument("--per-class", type=int, help="prototypes of each class (default: 5)")
+    convert.add_argument("--similarity", help="distance, cosine or dot-product (default: distance)")
+    convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
+    convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
+    convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex)")
+
     evaluate = verb("evaluate", "Score a run on its test split, once; writes evaluation.json and the report.")
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
@@ -127,8 +135,10 @@ def run(words: list[str]) -> int:
         raise ProtolensError(f"{rest[0]} is not an option of {given.verb}{did_you_mean(rest[0], options)}")
     if given.verb == "fit":
         return do_fit(given, settings)
+    if given.verb == "convert":
+        return do_convert(given, settings)
     if settings:
-        raise ProtolensError(f"--{next(iter(settings))}. is a setting: only fit takes those")
+        raise ProtolensError(f"--{next(iter(settings))}. is a setting: only fit and convert take those")
     return {"demo": do_demo, "evaluate": do_evaluate, "explain": do_explain, "list": do_list}[given.verb](given)
 
 
@@ -174,10 +184,37 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     folder = given.out or Path("runs") / default_name(given.recipe, config)
     run = fit(config, folder, resume=given.resume, where=where)
     write_report(run)
+    if not run.facts["chosen"]:
+        _tell(given, {"run": str(folder)}, f"{folder}/report.html\nnext: protolens evaluate {folder}")
+        return 0
     chosen = run.facts["chosen"][-1]
     result = {"run": str(folder), "stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
     said = f"epoch {chosen['epoch']} was chosen: validation {config.train.select} {_figure(chosen['score'])}"
     _tell(given, result, f"{said}; {folder}/report.html\nnext: protolens evaluate {folder}")
+    return 0
+
+
+def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
+    """The verb `convert`."""
+    from protolens.report import write_report
+    from protolens.train import convert
+
+    named = {
+        "model": {"per_class": given.per_class, "similarity": given.similarity},
+        "train": {"device": given.device},
+        "seed": given.seed,
+    }
+    folder = given.out or given.run.parent / f"{given.run.name}-kmex"
+    run = convert(given.run, folder, merge(_given(named), settings))
+    write_report(run)
+    (step,) = run.facts["followed"]
+    result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}
+    said = f"{step['centres']} prototypes from {step['vectors']:,} codes: validation accuracy"
+    _tell(
+        given,
+        result,
+        f"{said} {_figure(step['after']['accuracy'])}; {folder}/report.html\nnext: protolens evaluate {folder}",
+    )
     return 0
 
 

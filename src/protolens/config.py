@@ -90,7 +90,7 @@ class Stage:
 
     `rates` maps parts of the model (dotted names of its modules, the more exact one counts) to learning rates, "all" to
     every part not named; what has no rate is frozen. `weights` maps loss terms to their weights; `then` names what
-    follows the last epoch, in order, each with its options: scatter, project, prune or eliminate prototypes.
+    follows the last epoch, in order, each with its options: scatter, project, prune, eliminate or cluster prototypes.
     """
 
     name: str = option("train", "its name")
@@ -104,7 +104,9 @@ class Stage:
     schedule: Literal["constant", "cosine", "one-cycle"] = option("constant", "learning rate over the stage's steps")
     clip: NotNegative = option(0.0, "largest norm of the gradient; 0 = not clipped")
     keep: Literal["best", "last"] = option("best", "epoch whose weights go on: best by validation, or the last")
-    then: dict[str, dict[str, float]] = option({}, "what follows: scatter, project, prune, eliminate, with options")
+    then: dict[str, dict[str, float]] = option(
+        {}, "what follows, with options: scatter, project, prune, eliminate, cluster"
+    )
 
 
 @dataclass(frozen=True)

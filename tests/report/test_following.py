@@ -19,6 +19,11 @@ from protolens.report.following import followed_rows, in_words, points, whereabo
             False,
             "1\xa0prototype moved onto 1\xa0training image, by a distance of 0 on average",
         ),
+        (
+            {"step": "cluster", "centres": 50, "vectors": 1295, "inertia": 3.5, "rounds": 7},
+            False,
+            "7\xa0rounds of k-means over 1,295 codes, 50 centres",
+        ),
         ({"step": "prune", "dropped": [3, 5], "left": 42}, True,
          "2 dropped whose nearest images are mostly of other classes, 42 left"),
         ({"step": "eliminate", "dropped": [1], "left": 9}, False, "1 dropped that no image was nearest to, 9 left"),

@@ -113,14 +113,15 @@ def explain_images(
     if target is not None and target not in classes:
         raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
     evidence, weights, bias, class_of = _look(model, images)
-    usual = torch.zeros(len(class_of)) if usual is None else usual
+    if usual is None or not model.linear:  # no image is average to a head that chooses
+        usual = torch.zeros(len(class_of))
     explanations = []
     for row, subject in enumerate(subjects):
         logits, similarity = evidence.logits[row], evidence.similarity[row]
         predicted = int(logits.argmax())
         explained = classes.index(target) if target is not None else predicted
         probabilities = logits.double().softmax(dim=0).tolist()
-        columns = (similarity.tolist(), weights[:, explained].tolist(), usual.tolist())
+        columns = (similarity.tolist(), weights[row, :, explained].tolist(), usual.tolist())
         reasons = [
             Reason(number, classes[class_of[number]], like, weight, like * weight, often)
             for number, (like, weight, often) in enumerate(zip(*columns, strict=True))
@@ -162,9 +163,9 @@ def with_places(
 @torch.inference_mode()
 def _look(model: PrototypeModel, images: Tensor) -> tuple[Evidence, Tensor, Tensor, list[int]]:
     with evaluation_mode(model):
-        evidence = model.evidence(images.to(model.device)).cpu()
-    weights, bias = model.prototype_weights().detach().cpu(), model.bias().detach().cpu()
-    return evidence, weights, bias, model.class_of().tolist()
+        evidence = model.evidence(images.to(model.device))
+        weights, bias = model.weights_for(evidence).detach().cpu(), model.bias().detach().cpu()
+    return evidence.cpu(), weights, bias, model.class_of().tolist()
 
 
 def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | None = None) -> list[Explanation]:

@@ -56,6 +56,7 @@ class PrototypeModel(nn.Module, ABC):
     """
 
     name: ClassVar[str]  # set by @register
+    linear: ClassVar[bool] = True  # whether the same weights make the logits of every image
     prototypes: VectorPrototypes
 
     def __init__(self, settings: Any, task: Task):
@@ -92,9 +93,13 @@ class PrototypeModel(nn.Module, ABC):
         """The class that each prototype speaks for most, [P]."""
         return self.prototype_weights().argmax(dim=1)
 
+    def weights_for(self, evidence: Evidence) -> Tensor:
+        """`prototype_weights` as they hold for each image, [B, P, K]: all the same, but in heads that choose."""
+        return self.prototype_weights().expand(len(evidence.similarity), -1, -1)
+
     def contributions(self, evidence: Evidence) -> Tensor:
         """What each prototype adds to each logit, [B, P, K]: with the bias, their sum over prototypes is the logits."""
-        return evidence.similarity[:, :, None] * self.prototype_weights()
+        return evidence.similarity[:, :, None] * self.weights_for(evidence)
 
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""

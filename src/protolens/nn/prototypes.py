@@ -1,5 +1,6 @@
 """Prototypes as vectors in the space of codes, how far a code is from each, and how alike that makes them."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -57,13 +58,17 @@ class VectorPrototypes(nn.Module):
 
 
 class ClassPrototypes(VectorPrototypes):
-    """As many vectors for each class, those of a class side by side; `class_of` [P] is the class of each."""
+    """Vectors of classes, those of a class side by side; `class_of` [P] is the class of each.
+
+    per_class: how many each class has, or a number for each of them.
+    """
 
     class_of: Tensor
 
-    def __init__(self, per_class: int, classes: int, features: int):
-        super().__init__(per_class * classes, features)
-        self.register_buffer("class_of", torch.arange(classes).repeat_interleave(per_class))
+    def __init__(self, per_class: int | Sequence[int], classes: int, features: int):
+        counts = torch.tensor(per_class).expand(classes)
+        super().__init__(int(counts.sum()), features)
+        self.register_buffer("class_of", torch.arange(classes).repeat_interleave(counts))
 
     def keep(self, kept: Tensor) -> None:
         """Drop all vectors but these. kept: [Q]."""

@@ -36,6 +36,9 @@ def in_words(entry: Mapping[str, Any], placed: bool) -> str:
         onto = counted(entry["patches"], "training patch" if placed else "training image")
         moved = f"{counted(entry['projected'], 'prototype')} moved onto {onto}"
         return f"{moved}, by a distance of {three(entry['mean_move'])} on average"
+    if "centres" in entry:
+        rounds = counted(entry["rounds"], "round")
+        return f"{rounds} of k-means over {count(entry['vectors'])} codes, {count(entry['centres'])} centres"
     if "dropped" in entry:
         why = {
             "prune": " whose nearest images are mostly of other classes",

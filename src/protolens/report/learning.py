@@ -43,7 +43,7 @@ def find_marks(history: Sequence[dict[str, Any]], chosen: Sequence[dict[str, Any
 def _sentence(run: Run, marks: Marks) -> str:
     history, select = run.history, run.config.train.select
     if not history or not marks.chosen:
-        return "It took no epoch of training; the weights are those it began with."
+        return "It took no epoch of training."
     taken = history[marks.chosen[-1] - 1]
     of_stage = f" of stage {taken['stage']}" if len(run.facts["stages"]) > 1 else ""
     word, value = select.replace("_", " "), taken["validation"][select]

@@ -3,6 +3,7 @@
 May use: models, nn, data, config. `fit` is the verb; Run reads what it left.
 """
 
+from protolens.train.converting import convert
 from protolens.train.fitting import fit
 from protolens.train.loop import StoppedError
 from protolens.train.record import Run
@@ -29,6 +30,7 @@ __all__ = [
     "balanced_accuracy",
     "batch_for",
     "confusion",
+    "convert",
     "fit",
     "mean_area_under_roc",
     "predict",

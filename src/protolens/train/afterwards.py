@@ -9,6 +9,7 @@ import torch
 from protolens.config import Stage, seed_of
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import save_model
+from protolens.train.clustering import cluster
 from protolens.train.loop import Training
 from protolens.train.progress import validation_in_words
 from protolens.train.projection import eliminate, project, prune, scatter
@@ -19,6 +20,7 @@ AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
     "project": project,
     "prune": prune,
     "eliminate": eliminate,
+    "cluster": cluster,
 }
 
 

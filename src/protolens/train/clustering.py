@@ -15,7 +15,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from protolens.data import Images, plain_batches
+from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train.team import Team
+from protolens.train.validation import batch_for
 
 ROUNDS = 300
 TOLERANCE = 1e-4  # of the mean variance of a feature: if all centres together move less, squared, it is done
@@ -98,6 +101,33 @@ def kmeans(
     there = table.there
     inertia = float(inertias(table, sums, sample.squares).sum())
     return Clusters(table.values[there], groups[there], sums.counts[there], inertia, taken)
+
+
+@torch.no_grad()
+def cluster(model: PrototypeModel, images: Images) -> dict[str, object]:
+    """Make the prototypes the centres of the codes of their classes' images, without augmentation (KMEx).
+
+    A class with fewer different codes than prototypes loses the others. The caller seeds torch's global generator.
+    """
+    with evaluation_mode(model):
+        batches = plain_batches(images, batch_for(images), model.device)
+        codes = torch.cat([model.evidence(batch.images).code for batch in batches])
+    block = Block(torch.arange(len(codes)), codes, images.labels.to(codes.device))
+    wanted = torch.bincount(model.class_of(), minlength=len(model.task.classes)).tolist()
+    spherical = bool(torch.allclose(codes.norm(dim=1), codes.new_ones(len(codes)), atol=1e-4))
+    found = kmeans(lambda: [block], wanted, Team(model.device), torch.initial_seed(), spherical=spherical)
+    lost = len(model.prototypes) - len(found.centres)
+    if lost:
+        rank = torch.arange(len(model.prototypes), device=model.device) - first_of(model.class_of())
+        have = torch.bincount(found.group, minlength=len(wanted))
+        model.keep((rank < have[model.class_of()]).nonzero().flatten())
+    model.prototypes.vectors.copy_(found.centres)
+    return {"centres": len(found.centres), "vectors": len(codes), "inertia": found.inertia, "rounds": found.rounds}
+
+
+def first_of(group: Tensor) -> Tensor:
+    """Where the group of each begins, for groups that stand side by side. [P] -> [P]."""
+    return torch.searchsorted(group, group)
 
 
 def lloyd(
@@ -192,7 +222,7 @@ def survey(blocks: Pass, groups: int, team: Team) -> tuple[Tensor, Tensor, Tenso
 
 def hashed(number: Tensor, seed: int) -> Tensor:
     """A number in [0, 1) for each number, as if drawn at random (the finaliser of SplitMix64). number: [n] int64."""
-    values = number.numpy().astype(np.uint64) + np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
+    values = number.numpy().astype(np.uint64) + np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
     values ^= values >> np.uint64(31)

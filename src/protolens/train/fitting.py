@@ -62,7 +62,8 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
         position = Position()
     while position.stage < len(stages):
         stage = stages[position.stage]
-        training.train_stage(stage, position, checkpoint)
+        if stage.epochs:
+            training.train_stage(stage, position, checkpoint)
         checkpoint = None
         position = position.next_stage(stage.name, follow_stage(training, stage))
     return position

@@ -1,0 +1,86 @@
+"""KMEx: decisions by the nearest centre of a trained network's codes."""
+
+import json
+
+import pytest
+import torch
+
+import protolens
+from protolens.cli import main
+from protolens.data import open_data, to_float
+from protolens.errors import ProtolensError
+from protolens.evaluation import evaluate
+from protolens.models import build_model, load_model, state_digest
+from protolens.train import Run, convert, fit
+from tests.conftest import digits_run, make_task
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "blackbox"
+    return fit(digits_run(model={"name": "blackbox"}, stages={"train": {"epochs": 4}}), folder)
+
+
+@pytest.mark.parametrize("similarity", ["distance", "cosine", "dot-product"])
+def test_the_class_is_that_of_the_nearest_prototype_and_only_that_one_speaks(similarity):
+    model = build_model({"name": "kmex", "per_class": [1, 2, 3, 1], "similarity": similarity}, make_task(), 0).eval()
+    evidence = model.evidence(torch.rand(20, *make_task().size).unsqueeze(1).expand(-1, make_task().bands, -1, -1))
+    contributions = model.contributions(evidence)
+    for row in range(20):
+        code, alike = evidence.code[row], []
+        for vector in model.prototypes.vectors:
+            apart = float((code - vector).norm().detach())
+            value = torch.log(torch.tensor((apart + 1) / (apart + 1e-4))) if similarity == "distance" else code @ vector
+            alike.append(float(value))
+        nearest = max(range(7), key=alike.__getitem__)
+        predicted = int(evidence.logits[row].argmax())
+        assert predicted == [0, 1, 1, 2, 2, 2, 3][nearest]
+        assert contributions[row, :, predicted].nonzero().flatten().tolist() == [nearest]
+        assert float(contributions[row, nearest, predicted]) == pytest.approx(alike[nearest], rel=1e-4, abs=1e-5)
+
+
+def test_one_prototype_a_class_is_the_mean_of_its_training_codes_and_the_network_stays(trained, tmp_path):
+    run = convert(trained, tmp_path / "kmex", {"model": {"per_class": 1}})
+    model, network = run.model(), trained.model()
+    assert state_digest(model.network) == state_digest(network)
+    images = open_data(trained.config.data).training
+    with torch.inference_mode():
+        codes = network.evidence(to_float(images.take(torch.arange(len(images))), network.device)).code
+    for k in range(10):
+        torch.testing.assert_close(model.prototypes.vectors[k], codes[images.labels == k].mean(dim=0))
+
+
+def test_a_converted_run_is_one_like_any_other(trained, tmp_path, capsys):
+    assert main(["convert", str(trained.folder), "--per-class", "3", "--out", str(tmp_path / "kmex"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["centres"] == 30
+    assert told["codes"] == len(open_data(trained.config.data).training)
+    assert main(["evaluate", str(tmp_path / "kmex"), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["accuracy"] > 0.8
+    assert content["interpretation"]["predictor_accuracy"] == evaluate(trained).content["accuracy"]
+    assert content["interpretation"]["fidelity"] > 0.8
+    assert (tmp_path / "kmex" / "report.html").exists()
+    assert state_digest(load_model(tmp_path / "kmex" / "model.safetensors")) == content["model"]
+
+
+def test_a_class_with_fewer_different_codes_has_fewer_prototypes(trained, tmp_path):
+    images = len(open_data(trained.config.data).training)
+    run = convert(trained, tmp_path / "kmex", {"model": {"per_class": images // 5}})
+    model = run.model()
+    assert len(model.prototypes) < 10 * (images // 5)
+    assert set(model.class_of().tolist()) == set(range(10))
+
+
+def test_what_cannot_be_converted_is_one_sentence(trained, tmp_path):
+    run = protolens.convert(trained, tmp_path / "kmex")
+    assert isinstance(run, Run)
+    with pytest.raises(ProtolensError, match="was converted already; convert the run that it came from"):
+        convert(run, tmp_path / "again")
+    with pytest.raises(ProtolensError, match="per_class has 2 numbers for 10 classes; write one for each, or one"):
+        convert(trained, tmp_path / "two", {"model": {"per_class": [1, 2]}})
+    with pytest.raises(ProtolensError, match=r"model\.similarity cannot be 'euclid'"):
+        convert(trained, tmp_path / "wrong", {"model": {"similarity": "euclid"}})
+    other = {"model": {"of": {"name": "protovae"}}}
+    with pytest.raises(ProtolensError, match=r"model\.safetensors holds another model"):
+        convert(trained, tmp_path / "other", other)
