@@ -1,6 +1,9 @@
 """What several test files share."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,13 @@ def digits_run(**changes: object) -> RunConfig:
 
 def make_task(bands: int = 1, size: tuple[int, int] = (28, 28), classes: int = 4) -> Task:
     return Task(tuple(f"class {k}" for k in range(classes)), bands, *size)
+
+
+def torchrun(script: Path, text: str, words: Sequence[str], processes: int) -> None:
+    """Write a script and run it in so many processes, one thread each; it can import the tests."""
+    script.write_text(text)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [*launch, str(script), *words]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

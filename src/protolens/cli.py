@@ -184,13 +184,13 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     folder = given.out or Path("runs") / default_name(given.recipe, config)
     run = fit(config, folder, resume=given.resume, where=where)
     write_report(run)
-    if not run.facts["chosen"]:
-        _tell(given, {"run": str(folder)}, f"{folder}/report.html\nnext: protolens evaluate {folder}")
-        return 0
-    chosen = run.facts["chosen"][-1]
-    result = {"run": str(folder), "stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
-    said = f"epoch {chosen['epoch']} was chosen: validation {config.train.select} {_figure(chosen['score'])}"
-    _tell(given, result, f"{said}; {folder}/report.html\nnext: protolens evaluate {folder}")
+    result, said = {"run": str(folder)}, ""
+    if run.facts["chosen"]:  # not where nothing is trained
+        chosen = run.facts["chosen"][-1]
+        result |= {"stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
+        score = f"validation {config.train.select} {_figure(chosen['score'])}"
+        said = f"epoch {chosen['epoch']} was chosen: {score}; "
+    _tell(given, result, said + _next(folder))
     return 0
 
 
@@ -209,12 +209,9 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     write_report(run)
     (step,) = run.facts["followed"]
     result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}
-    said = f"{step['centres']} prototypes from {step['vectors']:,} codes: validation accuracy"
-    _tell(
-        given,
-        result,
-        f"{said} {_figure(step['after']['accuracy'])}; {folder}/report.html\nnext: protolens evaluate {folder}",
-    )
+    score = f"validation accuracy {_figure(step['after']['accuracy'])}"
+    said = f"{step['centres']} prototypes from {step['vectors']:,} codes: {score}; "
+    _tell(given, result, said + _next(folder))
     return 0
 
 
@@ -423,6 +420,11 @@ def _console() -> "Console":
 
     # a file or a pipe has no width of its own
     return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def _next(folder: Path) -> str:
+    """Where to look, and what to type next, when a run is finished."""
+    return f"{folder}/report.html\nnext: protolens evaluate {folder}"
 
 
 def _tell(given: argparse.Namespace, result: dict[str, Any], sentence: str) -> None:

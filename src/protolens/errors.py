@@ -17,6 +17,11 @@ def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; known are {', '.join(prefix + choice for choice in choices)}" if choices else ""
 
 
+def did_you_mean_part(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The same for dotted names of parts; those with more parts than the name would only bury the others."""
+    return did_you_mean(name, [part for part in known if part.count(".") <= name.count(".")], prefix)
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in a line; its kind where it says nothing."""
     lines = str(error).strip().splitlines()

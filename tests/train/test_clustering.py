@@ -1,10 +1,6 @@
 """k-means in passes over blocks, against scikit-learn and slow definitions."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from sklearn.cluster import KMeans
 
 from protolens.train import Team
 from protolens.train.clustering import Block, kmeans
+from tests.conftest import torchrun
 
 ALONE = Team(torch.device("cpu"))
 
@@ -132,16 +129,9 @@ with assemble("cpu") as team:
 
 
 def test_two_processes_find_what_one_finds(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
     results = []
-    root = Path(__file__).parents[2]
     for processes in (1, 2):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-        words = [*launch, str(script), str(tmp_path / "found")]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        torchrun(tmp_path / "script.py", SCRIPT, [str(tmp_path / "found")], processes)
         results += [json.loads(path.read_text()) for path in sorted(tmp_path.glob(f"found-{processes}-*.json"))]
     one, *two = results
     assert len(two) == 2

@@ -1,12 +1,11 @@
 """Several processes under torchrun train one model together."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import torchrun
 
 SCRIPT = """
 import json, os, sys
@@ -35,20 +34,15 @@ Path(sys.argv[1] + f"-rank{os.environ.get('RANK', 0)}.json").write_text(json.dum
 """
 
 
-def torchrun(folder: Path, tables: dict[str, object], processes: int) -> list[list[str]]:
-    script = folder.parent / "script.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [*launch, str(script), str(folder), json.dumps(tables)]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+def train(folder: Path, tables: dict[str, object], processes: int) -> list[list[str]]:
+    """Train in so many processes; what each saw: the model's digest after every stage."""
+    torchrun(folder.parent / "script.py", SCRIPT, [str(folder), json.dumps(tables)], processes)
     return [json.loads(Path(f"{folder}-rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 @pytest.mark.parametrize("model", [{"name": "prototypedl"}])
 def test_two_processes_hold_the_same_weights_after_each_stage(tmp_path, model):
-    first, second = torchrun(tmp_path / "run", {"model": model}, processes=2)
+    first, second = train(tmp_path / "run", {"model": model}, processes=2)
     assert len(first) == 2
     assert first == second
     assert first[0] != first[1]
@@ -62,7 +56,7 @@ def test_two_processes_hold_the_same_prototypes_after_projection_and_pruning(tmp
         "model": {"name": "protopnet", "per_class": 3, "features": 8, "rounds": 1, "prune": True},
         "stages": {"joint-1": {"epochs": 3}, "head-1": {"epochs": 1}, "refit": {"epochs": 1}},
     }
-    first, second = torchrun(tmp_path / "run", tables, processes=2)
+    first, second = train(tmp_path / "run", tables, processes=2)
     # the digests are taken before each step, so the last two see what projection and pruning left
     assert len(first) == 3
     assert first == second

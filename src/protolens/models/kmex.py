@@ -110,4 +110,5 @@ class KMEx(PrototypeModel):
         return {"classification": classification(evidence.logits, batch.labels, batch.weights)}
 
     def stages(self) -> list[Stage]:
-        return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then={"cluster": {}})]
+        step = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
+        return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=step)]

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from protolens.errors import ProtolensError, did_you_mean, first_line
+from protolens.errors import ProtolensError, did_you_mean, did_you_mean_part, first_line
 
 MAP = "map"
 RGB = 3
@@ -242,7 +242,7 @@ def _cut(network: nn.Module, name: str, cut: str, tracing: dict[str, Any]) -> nn
         cut = nodes[next(heads, len(nodes)) - 1]
     known = set(_prefixes(nodes))
     if cut not in known:
-        hint = did_you_mean(cut, [node for node in known if node.count(".") <= cut.count(".")])
+        hint = did_you_mean_part(cut, known)
         raise ProtolensError(f"{name} has no layer {cut} to be cut at{hint}")
     return create_feature_extractor(network, {cut: MAP}, tracer_kwargs=dict(tracing), suppress_diff_warning=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from protolens.errors import ProtolensError, did_you_mean
+from protolens.errors import ProtolensError, did_you_mean_part
 
 PROBES = 2  # images that a network is tried on
 
@@ -92,5 +92,4 @@ def check_layer(network: nn.Module, layer: str) -> None:
     """Raise ProtolensError when the network has no layer of that name."""
     known = [name for name, _ in network.named_modules() if name]
     if layer not in known:
-        near = [name for name in known if name.count(".") <= layer.count(".")]
-        raise ProtolensError(f"the network has no layer {layer}{did_you_mean(layer, near)}")
+        raise ProtolensError(f"the network has no layer {layer}{did_you_mean_part(layer, known)}")

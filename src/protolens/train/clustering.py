@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from protolens.data import Images, plain_batches
 from protolens.models import PrototypeModel, evaluation_mode
+from protolens.nn import slots_of
 from protolens.train.team import Team
 from protolens.train.validation import batch_for
 
@@ -95,7 +96,7 @@ def kmeans(
     farthest from its own. Ends when the centres have come to rest, or after so many rounds.
     """
     sample = draw_sample(blocks, wanted, team, seed)
-    begin = best_start(sample, wanted, seed, spherical) if start is None else as_table(start, wanted)
+    begin = best_start(sample, wanted, seed, spherical) if start is None else as_table(start, torch.tensor(wanted))
     table, sums, taken = lloyd(blocks, begin, sample, team, rounds, spherical)
     groups = torch.arange(len(wanted), device=table.values.device)[:, None].expand_as(table.there)
     there = table.there
@@ -104,30 +105,24 @@ def kmeans(
 
 
 @torch.no_grad()
-def cluster(model: PrototypeModel, images: Images) -> dict[str, object]:
+def cluster(model: PrototypeModel, images: Images, *, spherical: bool = False) -> dict[str, object]:
     """Make the prototypes the centres of the codes of their classes' images, without augmentation (KMEx).
 
-    A class with fewer different codes than prototypes loses the others. The caller seeds torch's global generator.
+    spherical: for codes of length 1. A class with fewer different codes than prototypes loses the others. The caller
+    seeds torch's global generator.
     """
     with evaluation_mode(model):
         batches = plain_batches(images, batch_for(images), model.device)
         codes = torch.cat([model.evidence(batch.images).code for batch in batches])
     block = Block(torch.arange(len(codes)), codes, images.labels.to(codes.device))
-    wanted = torch.bincount(model.class_of(), minlength=len(model.task.classes)).tolist()
-    spherical = bool(torch.allclose(codes.norm(dim=1), codes.new_ones(len(codes)), atol=1e-4))
+    slots = slots_of(model.class_of(), len(model.task.classes))
+    wanted = (slots >= 0).sum(dim=1).tolist()
     found = kmeans(lambda: [block], wanted, Team(model.device), torch.initial_seed(), spherical=spherical)
-    lost = len(model.prototypes) - len(found.centres)
-    if lost:
-        rank = torch.arange(len(model.prototypes), device=model.device) - first_of(model.class_of())
-        have = torch.bincount(found.group, minlength=len(wanted))
-        model.keep((rank < have[model.class_of()]).nonzero().flatten())
+    if len(found.centres) < len(model.prototypes):
+        have = torch.bincount(found.group, minlength=len(slots))
+        model.keep(slots[torch.arange(slots.shape[1], device=slots.device) < have[:, None]])
     model.prototypes.vectors.copy_(found.centres)
     return {"centres": len(found.centres), "vectors": len(codes), "inertia": found.inertia, "rounds": found.rounds}
-
-
-def first_of(group: Tensor) -> Tensor:
-    """Where the group of each begins, for groups that stand side by side. [P] -> [P]."""
-    return torch.searchsorted(group, group)
 
 
 def lloyd(
@@ -200,12 +195,9 @@ def draw_sample(blocks: Pass, wanted: Sequence[int], team: Team, seed: int) -> S
     order = number.argsort()
     order = order[group[order].argsort(stable=True)]
     group, vectors = group[order], vectors[order]
-    filled = torch.bincount(group, minlength=len(wanted))
-    there = torch.arange(int(filled.max()), device=group.device) < filled[:, None]
-    values = vectors.new_zeros(*there.shape, features)
-    values[there] = vectors
+    table = as_table(vectors, torch.bincount(group, minlength=len(wanted)))
     variance = float(squares.sum() / count - mean.square().sum()) / features
-    return Sample(Table(values, there), mean.to(vectors.dtype), variance, squares)
+    return Sample(table, mean.to(vectors.dtype), variance, squares)
 
 
 def survey(blocks: Pass, groups: int, team: Team) -> tuple[Tensor, Tensor, Tensor]:
@@ -260,9 +252,9 @@ def spread(sample: Table, wanted: Sequence[int], generator: Generator) -> Table:
     most = max(wanted)
     tries = 2 + int(math.log(most))
     near = torch.full(present.shape, torch.inf, dtype=torch.float64, device=values.device)
-    chance = present.double()
     centres, there = [], []
     for number in range(most):
+        chance = near if number else present.double()
         possible = chance.sum(dim=1) > 0
         weights = torch.where(possible[:, None], chance, 1.0).cpu()
         drawn = torch.multinomial(weights, tries, replacement=True, generator=generator).to(values.device)
@@ -275,7 +267,6 @@ def spread(sample: Table, wanted: Sequence[int], generator: Generator) -> Table:
         centres.append(candidates[group, winner])
         there.append(possible & (torch.tensor(wanted, device=values.device) > number))
         near = nearer[group, :, winner]
-        chance = near
     return Table(torch.stack(centres, dim=1), torch.stack(there, dim=1))
 
 
@@ -287,12 +278,13 @@ def choose(which: Tensor, first: Table, second: Table) -> Table:
     )
 
 
-def as_table(centres: Tensor, wanted: Sequence[int]) -> Table:
-    """Centres that stand side by side by group, [P, D], as a table."""
-    there = torch.arange(max(wanted)) < torch.tensor(wanted)[:, None]
-    values = centres.new_zeros(*there.shape, centres.shape[1])
-    values[there] = centres
-    return Table(values, there.to(centres.device))
+def as_table(vectors: Tensor, counts: Tensor) -> Table:
+    """Vectors that stand side by side by group, [n, D], as a table. counts: [G], how many each group has."""
+    counts = counts.to(vectors.device)
+    there = torch.arange(int(counts.max()), device=vectors.device) < counts[:, None]
+    values = vectors.new_zeros(*there.shape, vectors.shape[1])
+    values[there] = vectors
+    return Table(values, there)
 
 
 def rows(values: Tensor, which: Tensor) -> Tensor:

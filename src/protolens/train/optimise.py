@@ -9,7 +9,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from protolens.config import Stage
-from protolens.errors import ProtolensError, did_you_mean
+from protolens.errors import ProtolensError, did_you_mean_part
 from protolens.models import PrototypeModel
 
 
@@ -28,8 +28,7 @@ def learning_groups(model: PrototypeModel, stage: Stage) -> list[dict[str, Any]]
         names: Iterable[str] = getattr(stage, table)
         for name in names:
             if name not in known:
-                near = [part for part in known if part.count(".") <= name.count(".")]
-                hint = did_you_mean(name, near, f"stages.{stage.name}.{table}.")
+                hint = did_you_mean_part(name, known, f"stages.{stage.name}.{table}.")
                 raise ProtolensError(f"stages.{stage.name}.{table}.{name} is not a part of {model.name}{hint}")
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
