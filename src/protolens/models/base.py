@@ -27,6 +27,7 @@ class Evidence:
     distance: Tensor | None = None  # [B, P], for models that measure one
     maps: Tensor | None = None  # [B, P, h, w], similarity at each place, for prototypes that stand at places
     predictor: Tensor | None = None  # [B, K], logits of the network that this model interprets, where there is one
+    shares: Tensor | None = None  # [B, P], for heads that choose: of places (or 0 and 1) where a prototype speaks
 
     def cpu(self) -> Self:
         """The same on the CPU, without a graph."""
@@ -107,6 +108,10 @@ class PrototypeModel(nn.Module, ABC):
 
     def load_pretrained(self) -> None:
         """Read what training begins with from files that the settings name; a saved model needs none of them."""
+
+    def findings(self) -> str:
+        """What the model has found out about the network that it reads, in a sentence; empty for the others."""
+        return ""
 
     def decode_prototypes(self) -> Tensor | None:
         """The picture of each prototype, [P, C, H, W] in [0, 1]; None where a prototype alone cannot be decoded."""

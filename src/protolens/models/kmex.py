@@ -7,7 +7,10 @@ arXiv:2312.07822.
                          \\-> logits of the network
 
 Nothing is trained: k-means over the training images' codes of each class gives its prototypes. The network's own logits
-are in `evidence.predictor`, so that an evaluation says how often both agree.
+are in `evidence.predictor`, so that an evaluation says how often both agree. Prototypes may also stand at the places of
+a map, before it is pooled: then each place decides by its nearest prototypes, and the mean over places is the logit, as
+average pooling makes of a linear head (Boubekki, Clemmensen: Post-hoc Self-explanation of CNNs, 2026, arXiv:2603.28466;
+how places are put together is our reading of its abstract).
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from protolens.config import Count, Stage, Task, option, to_mapping
@@ -24,15 +27,31 @@ from protolens.errors import ProtolensError
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import build_model, register
 from protolens.models.weights import load_model
-from protolens.nn import ClassPrototypes, classification, euclidean, log_ratio, slots_of
+from protolens.nn import (
+    ClassPrototypes,
+    Tapped,
+    classification,
+    euclidean,
+    expanded_distance,
+    find_layer,
+    find_maps,
+    log_ratio,
+    slots_of,
+)
+
+NEVER = -1e4  # logit of a class that nothing speaks for
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A model of protolens, and how its codes become prototypes."""
+    """A model of protolens, or any network as the model `network`, and how its codes become prototypes."""
 
     of: dict[str, Any] = option({"name": "blackbox"}, "the network: a model of protolens with its settings")
-    weights: str = option("", "its trained weights: model.safetensors of its run")
+    weights: str = option("", "its trained weights: model.safetensors of its run; else those that `of` names")
+    layer: str = option("", "layer whose output is the code, by its mean over places; else the network's own code")
+    places: Literal["pooled", "map"] = option(
+        "pooled", "prototypes stand for whole images, or at each place of the map, before it is pooled"
+    )
     per_class: Count | tuple[Count, ...] = option(5, "prototypes of each class: a number, or one for each")
     similarity: Literal["distance", "cosine", "dot-product"] = option(
         "distance", "log((d + 1) / (d + 1e-4)) of the Euclidean distance d; or cosine; or dot product"
@@ -49,17 +68,49 @@ class KMEx(PrototypeModel):
 
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
-        self.network = build_model(settings.of, task, 0, "model.of").requires_grad_(False)
+        self.network = build_model(settings.of, task, 0, "model.of").requires_grad_(False).eval()
+        self.layer = self._find_layer()
         per_class = settings.per_class
         classes = len(task.classes)
         if not isinstance(per_class, int) and len(per_class) != classes:
             raise ProtolensError(
                 f"model.per_class has {len(per_class)} numbers for {classes} classes; write one for each, or one alone"
             )
-        self.prototypes = ClassPrototypes(per_class, classes, self.network.prototypes.vectors.shape[1])
+        with torch.no_grad():
+            code = self.look(torch.rand(1, task.bands, *task.size))[0]
+        self.prototypes = ClassPrototypes(per_class, classes, code.shape[1])
+
+    def _find_layer(self) -> str:
+        """The layer that is looked at; "" where the network tells its code itself."""
+        task, chosen = self.task, self.settings
+        if chosen.layer:
+            return find_layer(self.network, chosen.layer)
+        if chosen.places == "pooled":
+            return ""
+        found = find_maps(self.network, lambda images: self.network.evidence(images).code, task.bands, task.size)
+        if not found:
+            raise ProtolensError(
+                "no layer of the network gives maps whose mean over places is its code; name one by model.layer"
+            )
+        return found
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The code of images, [B, D] or [B, D, h, w] as `places` says, and the network's logits, [B, K]."""
+        if self.layer:
+            logits, (code,) = Tapped(self.network, out_of=[self.layer])(images)
+        else:
+            inner = self.network.evidence(images)
+            code, logits = inner.code, inner.logits
+        if self.settings.places == "pooled" and code.ndim == 4:
+            code = code.mean(dim=(2, 3))
+        if code.ndim != (2 if self.settings.places == "pooled" else 4):
+            shape = " x ".join(map(str, code.shape[1:]))
+            raise ProtolensError(f"{self.layer} gives {shape} values for an image, no maps; name another model.layer")
+        return code, logits
 
     def load_pretrained(self) -> None:
         if not self.settings.weights:
+            self.network.load_pretrained()
             return
         path = Path(self.settings.weights)
         trained = load_model(path)
@@ -69,39 +120,80 @@ class KMEx(PrototypeModel):
             raise ProtolensError(f"{path} holds another model, or one for other images, than model.of; convert it anew")
         self.network.load_state_dict(trained.state_dict())
 
+    def findings(self) -> str:
+        if not self.layer:
+            return self.network.findings() or f"The code of {self.network.name} has {self._features():,} numbers."
+        size = f"{self._features():,} numbers"
+        what = "at each place" if self.settings.places == "map" else "averaged over places"
+        return f"The code is what the layer {self.layer.removeprefix('network.')} gives, {what}: {size}."
+
+    def _features(self) -> int:
+        return self.prototypes.vectors.shape[1]
+
+    def network_of_places(self) -> nn.Module | None:
+        return Places(self) if self.settings.places == "map" else None
+
     def evidence(self, images: Tensor) -> Evidence:
-        inner = self.network.evidence(images)
-        code = inner.code if inner.code.ndim == 2 else inner.code.mean(dim=(2, 3))
-        distance, vectors = None, self.prototypes.vectors
+        code, logits = self.look(images)
         if self.settings.similarity == "cosine":
             code = F.normalize(code)
-        if self.settings.similarity == "distance":
-            distance = euclidean(code, vectors)
-            similarity = log_ratio(distance)
+        maps = None
+        if code.ndim == 2:
+            similarity, distance = self.alike(code)
+            shares = self.speakers(similarity)
         else:
-            similarity = code @ vectors.T
-        nearest = similarity.gather(1, self.winners(similarity))
-        return Evidence(nearest, similarity, code, distance, predictor=inner.logits)
+            similarity, distance, maps, shares = self._at_places(code)
+        own = similarity * shares @ self.prototype_weights() + self.bias()
+        return Evidence(own, similarity, code, distance, maps, logits, shares)
 
-    def winners(self, similarity: Tensor) -> Tensor:
-        """The prototype that speaks for each class: its most similar one. [B, P] -> [B, K].
+    def alike(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Similarity, and distance where it is made of one, of codes to prototypes. [N, D] -> [N, P] each."""
+        vectors = self.prototypes.vectors
+        if self.settings.similarity != "distance":
+            return code @ vectors.T, None
+        # the differences of all places would take gigabytes
+        map_of_places = self.settings.places == "map"
+        distance = expanded_distance(code, vectors).sqrt() if map_of_places else euclidean(code, vectors)
+        return log_ratio(distance), distance
 
-        For a class without prototypes it is the least similar of all.
-        """
+    def speakers(self, similarity: Tensor) -> Tensor:
+        """One where a prototype is the most similar one of its class, which it speaks for, else zero. [N, P] -> same."""
         slots = slots_of(self.prototypes.class_of, len(self.task.classes))
         own = similarity[:, slots].masked_fill(slots < 0, -torch.inf)
         best = slots.expand(len(own), -1, -1).gather(2, own.argmax(dim=2, keepdim=True)).squeeze(2)
-        return torch.where(best >= 0, best, similarity.argmin(dim=1, keepdim=True))
+        there = (slots >= 0).any(dim=1)
+        return torch.zeros_like(similarity).scatter_(1, best[:, there], 1.0)
+
+    def _at_places(self, code: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Each place of a map decides by its nearest prototypes; the means over places are the logits.
+
+        code: [B, D, h, w]. Returns similarity [B, P], distance [B, P] to the nearest place, maps of similarity
+        [B, P, h, w], and the share of places [B, P] where a prototype speaks for its class. The similarity of an image
+        is the mean over the places where the prototype speaks, or over all where it does nowhere.
+        """
+        images, _, height, width = code.shape
+        flat, apart = self.alike(code.permute(0, 2, 3, 1).flatten(0, 2))
+        maps, speaks = (values.view(images, height * width, -1) for values in (flat, self.speakers(flat)))
+        heard = torch.where(speaks.any(dim=1, keepdim=True), speaks, 1.0)
+        similarity = (maps * heard).sum(dim=1) / heard.sum(dim=1)
+        distance = None if apart is None else apart.view(images, height * width, -1).amin(dim=1)
+        return similarity, distance, maps.mT.reshape(images, -1, height, width), speaks.mean(dim=1)
 
     def keep(self, kept: Tensor) -> None:
         self.prototypes.keep(kept)  # those of the network are its own
 
     def weights_for(self, evidence: Evidence) -> Tensor:
-        """One for the prototype that speaks for a class, zero for all others: [B, P, K]."""
-        return F.one_hot(self.winners(evidence.similarity), len(self.prototypes)).transpose(1, 2).float()
+        """The shares, for a prototype's own class: [B, P, K]."""
+        assert evidence.shares is not None
+        return evidence.shares[:, :, None] * self.prototype_weights()
 
     def prototype_weights(self) -> Tensor:
         return F.one_hot(self.prototypes.class_of, len(self.task.classes)).float()
+
+    def bias(self) -> Tensor:
+        """Nothing, and a class without prototypes is never chosen."""
+        there = self.prototype_weights().any(dim=0)
+        return torch.where(there, 0.0, NEVER)
 
     def class_of(self) -> Tensor:
         return self.prototypes.class_of
@@ -112,3 +204,15 @@ class KMEx(PrototypeModel):
     def stages(self) -> list[Stage]:
         step = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
         return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=step)]
+
+
+class Places(nn.Module):
+    """The code at each place of a KMEx model, [B, C, H, W] -> [B, D, h, w]."""
+
+    def __init__(self, model: KMEx):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, D, h, w]."""
+        return self.model.look(images)[0]

@@ -19,6 +19,7 @@ from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
 from protolens.nn import (
     EPSILON,
+    IMAGENET,
     ClassHead,
     ClassPrototypes,
     Normalise,
@@ -33,9 +34,6 @@ from protolens.nn import (
     off_class_weight,
     separation_cost,
 )
-
-# of ImageNet, which pretrained backbones were trained with
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)

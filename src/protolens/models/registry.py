@@ -11,7 +11,7 @@ from protolens.config import RunConfig, Stage, Task, build, merge, seed_of, to_m
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models.base import PrototypeModel
 
-MODELS = ("blackbox", "flint", "kmex", "pantypes", "prototypedl", "protopnet", "protovae")
+MODELS = ("blackbox", "flint", "kmex", "network", "pantypes", "prototypedl", "protopnet", "protovae")
 
 _settings: dict[str, type] = {}
 _models: dict[str, type[PrototypeModel]] = {}
@@ -50,13 +50,16 @@ def build_model(chosen: Mapping[str, Any], task: Task, seed: int, where: str = "
     Raises ProtolensError for an unknown model or setting.
     """
     name = str(chosen.get("name", ""))
-    model = model_class(name, where)
-    values = {key: value for key, value in chosen.items() if key != "name"}
-    settings: Any = build(_settings[name], values, where, "model", name)
+    model, settings = model_class(name, where), _settings_of(name, chosen, where)
     # torch's layers draw their weights from the global generator: lend it a seed, then put it back
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         return model(settings, task)
+
+
+def _settings_of(name: str, chosen: Mapping[str, Any], where: str) -> Any:
+    values = {key: value for key, value in chosen.items() if key != "name"}
+    return build(_settings[name], values, where, "model", name)
 
 
 def calendar(model: PrototypeModel, changes: Mapping[str, Mapping[str, Any]], where: str = "protolens") -> list[Stage]:
@@ -70,9 +73,12 @@ def calendar(model: PrototypeModel, changes: Mapping[str, Mapping[str, Any]], wh
 
 
 def stage_names(chosen: Mapping[str, Any], where: str = "protolens") -> list[str]:
-    """The names of a model's stages, before there are images: no stage depends on them."""
-    model = build_model(chosen, Task(("a", "b"), bands=1, height=32, width=32), seed=0, where=where)
-    return [stage.name for stage in model.stages()]
+    """The names of a model's stages, before there are images: they follow from its settings alone."""
+    name = str(chosen.get("name", ""))
+    kind = model_class(name, where)
+    bare = kind.__new__(kind)
+    PrototypeModel.__init__(bare, _settings_of(name, chosen, where), Task(("a", "b"), bands=1, height=32, width=32))
+    return [stage.name for stage in bare.stages()]
 
 
 def complete(run: RunConfig, model: PrototypeModel, stages: list[Stage]) -> RunConfig:

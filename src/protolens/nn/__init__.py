@@ -27,8 +27,10 @@ from protolens.nn.losses import (
     prototype_coverage,
     separation_cost,
 )
+from protolens.nn.networks import Head, Tapped, find_head, find_layer, find_maps, open_network, pixels_wanted
 from protolens.nn.normalise import Normalise, ToLength
-from protolens.nn.places import Where, locate, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn.places import Where, expanded_distance, locate, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn.pretrained import IMAGENET, fill, first_convolution, read_weights
 from protolens.nn.prototypes import (
     EPSILON,
     ClassPrototypes,
@@ -42,7 +44,9 @@ from protolens.nn.prototypes import (
 from protolens.nn.variational import VariationalDecoder, VariationalEncoder, mixture_divergence
 
 __all__ = [
+    "expanded_distance",
     "EPSILON",
+    "IMAGENET",
     "RECONSTRUCTIONS",
     "AttributeDecoder",
     "AttributePrototypes",
@@ -51,6 +55,7 @@ __all__ = [
     "ClassPrototypes",
     "ConvEncoder",
     "DeconvDecoder",
+    "Head",
     "HoldsPrototypes",
     "LargeAttributes",
     "LargePredictor",
@@ -60,6 +65,7 @@ __all__ = [
     "SmallEncoder",
     "SmallPredictor",
     "StrongEncoder",
+    "Tapped",
     "ToLength",
     "UpConvDecoder",
     "VariationalDecoder",
@@ -72,6 +78,11 @@ __all__ = [
     "code_coverage",
     "distance_beyond",
     "euclidean",
+    "fill",
+    "find_head",
+    "find_layer",
+    "find_maps",
+    "first_convolution",
     "imitation",
     "indecision",
     "inverse_volume",
@@ -84,10 +95,13 @@ __all__ = [
     "nearest_places",
     "negative_log_volume",
     "off_class_weight",
+    "open_network",
     "orthonormality",
     "own_distances",
     "percentile_boxes",
+    "pixels_wanted",
     "prototype_coverage",
+    "read_weights",
     "receptive_boxes",
     "separation_cost",
     "slots_of",

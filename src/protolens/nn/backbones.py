@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from protolens.errors import ProtolensError, did_you_mean, did_you_mean_part, first_line
+from protolens.nn.pretrained import RGB, change_bands, fill, first_convolution
 
 MAP = "map"
-RGB = 3
 PROBE = 224  # pixels a side, for which every network of the two libraries is made
 # Where the libraries begin to classify, so that what stands before is the convolutional part of ProtoPNet
 HEADS = {"avgpool", "adaptive_avg_pool2d", "mean", "global_pool", "pre_logits", "classifier", "head", "heads", "fc"}
@@ -63,54 +62,19 @@ def make_backbone(name: str, bands: int, cut: str = "") -> Backbone:
     kind, _, rest = name.partition(":")
     if kind not in ("torchvision", "timm"):
         raise ProtolensError(f"{name} is no backbone; write small, torchvision:NAME or timm:NAME")
-    whole = _from_torchvision(rest) if kind == "torchvision" else _from_timm(rest)
+    whole = from_torchvision(rest) if kind == "torchvision" else from_timm(rest)
     network = _cut(whole, name, cut, _timm_tracing() if kind == "timm" else {})
     if bands != RGB:
-        _change_bands(network, bands, name)
+        change_bands(network, bands, name)
     return Backbone(network, bands, name)
 
 
 def load_backbone(backbone: Backbone, path: Path) -> None:
-    """Fill a backbone with the weights of the whole network, a safetensors file of any precision.
+    """Fill a backbone with the weights of the whole network; what a file holds beyond the cut is not read.
 
-    What the file holds for the layers beyond the cut is not read; counters of batches may be missing. Kernels for
-    three bands are changed as `of_bands` says. Raises ProtolensError when the file is missing or damaged, and for a
-    tensor that is missing or has another shape.
+    Raises ProtolensError for a file that `read_weights` or `fill` refuse.
     """
-    first = _first_convolution(backbone.network)
-    try:
-        with torch.no_grad(), safe_open(path, framework="pt") as file:
-            known = set(file.keys())
-            for name, tensor in backbone.network.state_dict().items():
-                if name not in known and name.endswith("num_batches_tracked"):
-                    continue
-                if name not in known:
-                    raise ProtolensError(f"{path} lacks {name}; choose a file with the weights of this very network")
-                given = file.get_tensor(name)
-                if name == first and given.ndim == 4 and given.shape[1] == RGB:
-                    given = of_bands(given.to(tensor.dtype), tensor.shape[1])
-                if given.shape != tensor.shape:
-                    shapes = (" x ".join(map(str, shape)) or "one number" for shape in (given.shape, tensor.shape))
-                    raise ProtolensError(f"{path} has another shape of {name} than the network: {' for '.join(shapes)}")
-                tensor.copy_(given)
-    except FileNotFoundError:
-        raise ProtolensError(f"{path} does not exist; weights are never downloaded") from None
-    except (SafetensorError, OSError) as error:
-        raise ProtolensError(f"{path} is damaged or no safetensors file ({error})") from error
-
-
-def of_bands(kernels: Tensor, bands: int) -> Tensor:
-    """Kernels for colour images as kernels for another number of bands, so that activations keep their size.
-
-    kernels: [O, 3, k, k] -> [O, bands, k, k]: for one band their sum, which sees grey as it saw equal colours; for more
-    the three in turn, times 3 / bands.
-    """
-    if bands == RGB:
-        return kernels
-    if bands == 1:
-        return kernels.sum(dim=1, keepdim=True)
-    turns = torch.arange(bands, device=kernels.device) % RGB
-    return kernels[:, turns] * (RGB / bands)
+    fill(backbone.network.state_dict(), path, first_convolution(backbone.network))
 
 
 def map_size(network: nn.Module, bands: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -180,7 +144,8 @@ def _small(bands: int) -> nn.Sequential:
     )
 
 
-def _from_torchvision(name: str) -> nn.Module:
+def from_torchvision(name: str) -> nn.Module:
+    """A whole classification network of torchvision. Raises ProtolensError for an unknown name."""
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -193,7 +158,7 @@ def _from_torchvision(name: str) -> nn.Module:
     return network
 
 
-def _from_timm(rest: str) -> nn.Module:
+def from_timm(rest: str) -> nn.Module:
     """A network by its name in timm and options, which are JSON or plain words: NAME?option=value&option=value."""
     try:
         import timm
@@ -267,18 +232,3 @@ def _map_shape(network: nn.Module, bands: int, size: tuple[int, int]) -> tuple[i
             "or cut the network earlier"
         ) from error
     return tuple(getattr(maps, "shape", ()))
-
-
-def _first_convolution(network: nn.Module) -> str:
-    """The name of the weight that meets the image; torch.fx keeps modules in the order of their use."""
-    found = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-    return f"{next(found, '')}.weight"
-
-
-def _change_bands(network: nn.Module, bands: int, name: str) -> None:
-    """Let the first convolution take images of another number of bands."""
-    layer = network.get_submodule(_first_convolution(network).rpartition(".")[0])
-    if not isinstance(layer, nn.Conv2d) or layer.in_channels != RGB:
-        raise ProtolensError(f"{name} does not begin with a convolution of {RGB} bands; set data.bands to {RGB}")
-    layer.in_channels = bands
-    layer.weight = nn.Parameter(of_bands(layer.weight.detach(), bands))
