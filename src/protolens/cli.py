@@ -100,18 +100,21 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     from protolens.train import convert
 
     named = {
-        "model": {"per_class": given.per_class, "similarity": given.similarity},
+        "data": {"name": given.data, "root": given.data_root},
+        "model": {"of": {"weights": given.weights}, "layer": given.layer, "places": given.places}
+        | {"per_class": given.per_class, "similarity": given.similarity},
         "train": {"device": given.device},
         "seed": given.seed,
     }
-    folder = given.out or given.run.parent / f"{given.run.name}-kmex"
-    run = convert(given.run, folder, merge(_given(named), settings))
+    folder = given.out or converted_name(given.network, given.data)
+    run = convert(given.network, folder, merge(_given(named), settings))
     write_report(run)
     (step,) = run.facts["followed"]
+    found = run.facts["model"]["found"]
     result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}
     score = f"validation accuracy {_figure(step['after']['accuracy'])}"
-    said = f"{step['centres']} prototypes from {step['vectors']:,} codes: {score}; "
-    _tell(given, result, said + _next(folder))
+    said = f"{found} {step['centres']} prototypes from {step['vectors']:,} codes: {score}; "
+    _tell(given, result | {"found": found}, said + _next(folder))
     return 0
 
 
@@ -132,7 +135,20 @@ def default_name(recipe: str | None, config: Any) -> str:
     """The folder's name where none is given."""
     if recipe:
         return Path(recipe).stem
-    return f"{config.data.name}-{config.model['name']}".replace(":", "-").replace("/", "-").strip("-.")
+    return _plain(f"{config.data.name}-{config.model['name']}")
+
+
+def converted_name(network: str, data: str | None) -> Path:
+    """The folder of a converted network where none is given: beside its run, if it has one."""
+    run = Path(network)
+    if run.exists() or ":" not in network:
+        return run.parent / f"{run.name}-kmex"
+    return Path("runs") / _plain(f"{data or 'digits'}-{network}-kmex")
+
+
+def _plain(name: str) -> str:
+    """Words that may name a file or a network as the name of a folder."""
+    return name.replace(":", "-").replace("/", "-").strip("-.")
 
 
 def do_evaluate(given: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """The words that the command line understands: verbs with their options, and settings by their dotted names."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from protolens.errors import ProtolensError
 SETTINGS = """\
 Every setting has a dotted name and can be changed behind the recipe:
   --data.size 64 --model.prototypes 20 --stages.train.epochs 30 --train.batch 128
+  --model.per_class '[3, 5, 4]' for a list
 `protolens list settings` names them all, `protolens list models` those of each model.
 """
 
@@ -70,13 +72,18 @@ def words_of_fit(fit: Parser) -> None:
 
 
 def words_of_convert(convert: Parser) -> None:
-    """Which run, and how its codes become prototypes."""
-    convert.add_argument("run", type=Path, help="folder of the trained run")
+    """Which network, and how its codes become prototypes."""
+    convert.add_argument("network", help="folder of a run, torchvision:NAME, timm:NAME or FILE.py:FUNCTION")
+    convert.add_argument("--weights", help="weights of a network that is no run: safetensors, or a plain state dict")
+    convert.add_argument("--data", help="its images: a name from `protolens list data`, or folder:PATH")
+    convert.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else as in fit)")
+    convert.add_argument("--layer", help="layer that gives the code (default: found by trying the network)")
+    convert.add_argument("--places", help="pooled: whole images, or map: each place of a map (default: pooled)")
     convert.add_argument("--per-class", type=int, help="prototypes of each class (default: 5)")
     convert.add_argument("--similarity", help="distance, cosine or dot-product (default: distance)")
     convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
     convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
-    convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex)")
+    convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex, or runs/DATA-NETWORK-kmex)")
 
 
 def words_of_evaluate(evaluate: Parser) -> None:
@@ -103,7 +110,11 @@ def words_of_list(listing: Parser) -> None:
 VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     "demo": (words_of_demo, "Train on embedded digits, evaluate, explain: a report in under two minutes.", ""),
     "fit": (words_of_fit, "Train a model; leaves a run folder with a report.", SETTINGS),
-    "convert": (words_of_convert, "Let a trained run decide by centres of its codes (KMEx); nothing is trained.", ""),
+    "convert": (
+        words_of_convert,
+        "Let any trained network decide by centres of its codes (KMEx); nothing is trained.",
+        SETTINGS,
+    ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),
     "explain": (words_of_explain, "Say why a run decides so about image files.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, settings.", ""),
@@ -125,8 +136,18 @@ def dotted_settings(words: list[str]) -> tuple[list[str], dict[str, Any]]:
             value = next(rest, "")
         if not value or value.startswith("--"):
             raise ProtolensError(f"{name} needs a value behind it")
-        table: Any = value
+        table: Any = value_of(name, value)
         for key in reversed(name[2:].split(".")):
             table = {key: table}
         tables = merge(tables, table)
     return plain, tables
+
+
+def value_of(name: str, word: str) -> Any:
+    """A word as it is, or what [1, 2, 3] and {"a": 1} stand for in JSON."""
+    if word[0] not in "[{":
+        return word
+    try:
+        return json.loads(word)
+    except ValueError as error:
+        raise ProtolensError(f"{name} is no JSON list or table ({error}); quote it as in '[1, 2, 3]'") from error

@@ -248,7 +248,9 @@ def test_missing_and_unfit_weights_are_named(resnet, tmp_path):
     unfit = f"{path} has another shape of conv1.weight than the network: 64 x 3 x 3 x 3 for 64 x 3 x 7 x 7"
     assert refusal(lambda: load_backbone(backbone, path)) == unfit
     path.write_bytes(path.read_bytes()[:1000])
-    assert refusal(lambda: load_backbone(backbone, path)).startswith(f"{path} is damaged or no safetensors file (")
+    assert refusal(lambda: load_backbone(backbone, path)).startswith(
+        f"{path} is damaged, or neither safetensors nor a plain state dict ("
+    )
     nowhere = tmp_path / "nowhere.safetensors"
     said = refusal(lambda: load_backbone(backbone, nowhere))
     assert said == f"{nowhere} does not exist; weights are never downloaded"

@@ -157,7 +157,7 @@ class KMEx(PrototypeModel):
         return log_ratio(distance), distance
 
     def speakers(self, similarity: Tensor) -> Tensor:
-        """One where a prototype is the most similar one of its class, which it speaks for, else zero. [N, P] -> same."""
+        """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
         slots = slots_of(self.prototypes.class_of, len(self.task.classes))
         own = similarity[:, slots].masked_fill(slots < 0, -torch.inf)
         best = slots.expand(len(own), -1, -1).gather(2, own.argmax(dim=2, keepdim=True)).squeeze(2)

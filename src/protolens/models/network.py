@@ -27,6 +27,7 @@ from protolens.nn import (
     first_convolution,
     open_network,
     pixels_wanted,
+    read_weights,
 )
 
 
@@ -51,15 +52,12 @@ class Network(PrototypeModel):
 
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
-        self.network = open_network(settings.source, task.bands)
-        self.normalise = Normalise(task.bands, self._pixels())
         classes = len(task.classes)
+        self.network = open_network(settings.source, task.bands, classes)
+        self.normalise = Normalise(task.bands, self._pixels())
         self.found = find_head(self.network, task.bands, task.size)
         if settings.head == "own" and self.found.outputs != classes:
-            raise ProtolensError(
-                f"{settings.source} tells {self.found.outputs:,} classes and the images have {classes}; give its "
-                'weights for these classes, or set model.head = "new" and train it by `protolens fit`'
-            )
+            raise self._other_classes(settings.source, self.found.outputs)
         self.has_intercept = self.network.get_submodule(self.found.name).bias is not None
         self.network.set_submodule(self.found.name, nn.Identity())
         self.prototypes = VectorPrototypes(classes, self.found.features)
@@ -76,11 +74,20 @@ class Network(PrototypeModel):
             )
         return given
 
+    def _other_classes(self, place: str, outputs: int) -> ProtolensError:
+        return ProtolensError(
+            f"{place} tells {outputs:,} classes and the images have {len(self.task.classes)}; give weights for these "
+            'classes, or set model.head = "new" and train it by `protolens fit`'
+        )
+
     def load_pretrained(self) -> None:
         if not self.settings.weights:
             return
         tensors = self.network.state_dict()
         if self.settings.head == "own":
+            rows = read_weights(Path(self.settings.weights)).get(f"{self.found.name}.weight")
+            if rows is not None and len(rows) != len(self.task.classes):
+                raise self._other_classes(self.settings.weights, len(rows))
             head = {"weight": self.prototypes.vectors, "bias": self.intercept if self.has_intercept else None}
             tensors |= {f"{self.found.name}.{name}": value for name, value in head.items() if value is not None}
         fill(tensors, Path(self.settings.weights), first_convolution(self.network))

@@ -29,7 +29,15 @@ from protolens.nn.losses import (
 )
 from protolens.nn.networks import Head, Tapped, find_head, find_layer, find_maps, open_network, pixels_wanted
 from protolens.nn.normalise import Normalise, ToLength
-from protolens.nn.places import Where, expanded_distance, locate, nearest_places, own_distances, percentile_boxes, upsampled
+from protolens.nn.places import (
+    Where,
+    expanded_distance,
+    locate,
+    nearest_places,
+    own_distances,
+    percentile_boxes,
+    upsampled,
+)
 from protolens.nn.pretrained import IMAGENET, fill, first_convolution, read_weights
 from protolens.nn.prototypes import (
     EPSILON,
@@ -44,7 +52,6 @@ from protolens.nn.prototypes import (
 from protolens.nn.variational import VariationalDecoder, VariationalEncoder, mixture_divergence
 
 __all__ = [
-    "expanded_distance",
     "EPSILON",
     "IMAGENET",
     "RECONSTRUCTIONS",
@@ -78,6 +85,7 @@ __all__ = [
     "code_coverage",
     "distance_beyond",
     "euclidean",
+    "expanded_distance",
     "fill",
     "find_head",
     "find_layer",

@@ -144,8 +144,8 @@ def _small(bands: int) -> nn.Sequential:
     )
 
 
-def from_torchvision(name: str) -> nn.Module:
-    """A whole classification network of torchvision. Raises ProtolensError for an unknown name."""
+def from_torchvision(name: str, **options: Any) -> nn.Module:
+    """A whole classification network of torchvision. options: of its function. Raises ProtolensError for a wrong name."""
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -154,11 +154,11 @@ def from_torchvision(name: str) -> nn.Module:
         raise ProtolensError(f"torchvision:{name} is no classification network of torchvision{hint}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about weights that Inception would start with
-        network: nn.Module = models.get_model(name, weights=None)
+        network: nn.Module = models.get_model(name, weights=None, **options)
     return network
 
 
-def from_timm(rest: str) -> nn.Module:
+def from_timm(rest: str, **options: Any) -> nn.Module:
     """A network by its name in timm and options, which are JSON or plain words: NAME?option=value&option=value."""
     try:
         import timm
@@ -168,7 +168,7 @@ def from_timm(rest: str) -> nn.Module:
     if not timm.is_model(name):
         alike = [known for known in timm.list_models() if known[:3] == name[:3]]  # timm has too many to list
         raise ProtolensError(f"timm:{name} is no network of timm{did_you_mean(name, alike, 'timm:')}")
-    options = {key: _value(word) for key, word in parse_qsl(words, keep_blank_values=True)}
+    options |= {key: _value(word) for key, word in parse_qsl(words, keep_blank_values=True)}
     try:
         # checkpoint_path is named so that no option can be: it would load a pickle
         return timm.create_model(name, pretrained=False, checkpoint_path="", **options)

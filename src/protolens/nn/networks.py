@@ -27,19 +27,20 @@ class Head:
     outputs: int
 
 
-def open_network(source: str, bands: int) -> nn.Module:
+def open_network(source: str, bands: int, classes: int) -> nn.Module:
     """A whole classifier with random weights, in evaluation mode.
 
     source: "torchvision:NAME", "timm:NAME" (extra timm) with options for timm.create_model behind a question mark, or
     a function without arguments that returns one, as "FILE.py:FUNCTION" or "package.module:FUNCTION": its code is run.
-    Raises ProtolensError for what does not exist or fails.
+    A network of the libraries tells so many classes, a function's what it likes. Raises ProtolensError for what does
+    not exist or fails.
     """
     kind, _, rest = source.rpartition(":") if ".py:" in source else source.partition(":")
     if not kind or not rest:
         raise ProtolensError(f"{source} is no network; write torchvision:NAME, timm:NAME or FILE.py:FUNCTION")
     if kind not in ("torchvision", "timm"):
         return _from_function(kind, rest).eval()
-    network = from_torchvision(rest) if kind == "torchvision" else from_timm(rest)
+    network = (from_torchvision if kind == "torchvision" else from_timm)(rest, num_classes=classes)
     if bands != RGB:
         change_bands(network, bands, source)
     return network.eval()
@@ -50,14 +51,15 @@ def pixels_wanted(
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and deviation of the pixels that a network takes; None where those of the training images will do.
 
-    One's own function gets pixels in [0, 1], and pretrained networks of the libraries what they were trained with.
+    A network may say it itself, as those of timm do, in `default_cfg` with "mean" and "std". Else one's own function
+    gets pixels in [0, 1], and a pretrained network of torchvision what it was trained with.
     """
-    if not source.startswith(("torchvision:", "timm:")):
-        return (0.0,) * bands, (1.0,) * bands
-    if not pretrained or bands != RGB:
+    own = not source.startswith(("torchvision:", "timm:"))
+    wanted = getattr(network, "default_cfg", {})
+    if not own and (not pretrained or bands != RGB):
         return None
-    wanted = getattr(network, "default_cfg", {})  # of timm
-    return tuple(wanted.get("mean", IMAGENET[0])), tuple(wanted.get("std", IMAGENET[1]))
+    mean, deviation = ((0.0,) * bands, (1.0,) * bands) if own else IMAGENET
+    return tuple(wanted.get("mean", mean)), tuple(wanted.get("std", deviation))
 
 
 def _from_function(place: str, name: str) -> nn.Module:

@@ -77,8 +77,9 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
     digest = state_digest(model)
     write_prototypes(folder, model, found, images, digest)
     save_model(model, folder / "model.safetensors", training.data.digests)
+    parameters = sum(p.numel() for p in model.parameters())
     facts: dict[str, Any] = {
-        "model": {"name": model.name, "digest": digest, "parameters": sum(p.numel() for p in model.parameters())},
+        "model": {"name": model.name, "digest": digest, "parameters": parameters, "found": model.findings()},
         "settings": to_mapping(model.settings),
         "data": describe_data(training.data),
         "stages": [to_mapping(stage) for stage in stages],
