@@ -42,6 +42,7 @@ class Task:
     bands: int
     height: int
     width: int
+    several: bool = False  # whether an image can show several classes: then labels are [N, K] zeros and ones
 
     @property
     def size(self) -> tuple[int, int]:
