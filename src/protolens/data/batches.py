@@ -44,8 +44,9 @@ def training_batches(
     """One epoch: all images in a random order, in ceil(N / batch) nearly equal batches, augmented.
 
     batch: images a step over all `world` processes; order: CPU generator that draws the order, in the same state in
-    each process; seed: of this epoch's augmentation, from which each step and rank derives its own; class_weight: [K]
-    for images of one class each, or None; start: first step to yield, so that an epoch entered in its middle goes on with the same batches.
+    each process; seed: of this epoch's augmentation, from which each step and rank derives its own; class_weight: [K],
+    only for images of one class each, or None; start: first step to yield, so that an epoch entered in its middle goes
+    on with the same batches.
     """
     shuffled = torch.randperm(len(images), generator=order)
     steps = shuffled.tensor_split(max(1, -(-len(images) // batch)))
