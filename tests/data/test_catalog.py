@@ -44,6 +44,7 @@ def test_the_catalog_has_a_line_about_each_name():
         "cub",
         "medmnist:NAME",
         "torchvision:NAME",
+        "landcover:FOLDER",
         "folder:PATH",
     ]
     assert all(0 < len(line) < 90 and "\n" not in line for line in catalog().values())
