@@ -67,6 +67,7 @@ def test_digits_are_those_of_scikit_learn_scaled_to_bytes():
     expected = load_digits()
     data = open_data(DataConfig())
     assert (data.name, data.task.classes, data.task.bands, data.task.size) == ("digits", tuple("0123456789"), 1, (8, 8))
+    assert not data.task.several
     found = everything(data)
     assert len(found) == 1797
     for name, (pixels, label) in found.items():

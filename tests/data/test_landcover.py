@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 from collections import defaultdict
 from pathlib import Path
 
@@ -170,6 +171,8 @@ def test_streaming_gives_the_same_bits_labels_and_masks_as_memory(request, kind,
     held = open_data(config(folder, size=20))
     flowing = open_data(config(folder, size=20, memory=0.0, workers=workers))
     assert held.digests == flowing.digests
+    sent = pickle.loads(pickle.dumps(flowing.training.reader))  # as to processes that do not inherit it
+    assert np.array_equal(sent(7)[0], flowing.training.reader(7)[0])
     for left, right in zip(splits(held), splits(flowing), strict=True):
         assert (type(left), type(right)) == (MemoryImages, StreamedImages)
         assert list(left.names) == list(right.names)
