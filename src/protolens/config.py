@@ -42,6 +42,7 @@ class Task:
     bands: int
     height: int
     width: int
+    several: bool = False  # whether an image can show several classes: then labels are [N, K] zeros and ones
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,7 +68,7 @@ class Augmentation:
 class DataConfig:
     """Which images, and how they are split."""
 
-    name: str = option("digits", "a name from `protolens list data`, medmnist:NAME, torchvision:NAME or folder:PATH")
+    name: str = option("digits", "a name from `protolens list data`, such as mnist or folder:PATH")
     root: str | None = option(None, "folder of the data files; else $PROTOLENS_DATA, else ~/.cache/protolens")
     size: Count | None = option(None, "height and width in pixels to which images are resized; for folders 64")
     bands: Count | None = option(None, "1 grey, 3 colour; else as the set has, for a folder the most common")
@@ -80,6 +81,10 @@ class DataConfig:
     leakage: Literal["stop", "drop", "allow"] = option("stop", "what to do with an image, or a group, in two splits")
     skip_unreadable: bool = option(False, "leave files out that cannot be read, and list them")
     memory: NotNegative = option(2.0, "GiB of pixels up to which a folder is held in memory, else streamed")
+    window: Count | None = option(None, "land cover: pixels a side of a window; else 224 for DeepGlobe, 64 for Dubai")
+    label_share: Annotated[float, Gt(0), Lt(1)] = option(
+        0.05, "land cover: least share of a window that makes a class one of its labels"
+    )
     workers: Annotated[int, Ge(0)] = option(2, "processes that read images while a streamed set is trained on")
     augment: Augmentation = option(Augmentation(), "how training images are deformed")
 

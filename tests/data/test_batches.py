@@ -10,6 +10,7 @@ from torch import Generator
 
 from protolens.config import Augmentation
 from protolens.data import MemoryImages, balanced_weights, plain_batches, to_float, training_batches
+from protolens.errors import ProtolensError
 
 PLAIN = Augmentation()
 WILD = Augmentation(elastic_alpha=5.0, rotate=10.0, shift=0.1, scale=0.1, shear=5.0, crop=1, flip=True)
@@ -137,6 +138,16 @@ def test_bytes_become_floats_from_zero_to_one():
 def test_balanced_weights_are_those_of_scikit_learn(labels):
     expected = compute_class_weight("balanced", classes=np.arange(5), y=np.array(labels))
     assert balanced_weights(torch.tensor(labels), 5).tolist() == pytest.approx(expected.tolist())
+
+
+def test_several_labels_stay_with_their_images_and_have_no_weights():
+    images = numbered(20)
+    images.labels = torch.stack([images.labels == k for k in range(3)], dim=1).long()
+    for step in epoch(images):
+        assert step.labels.tolist() == [[int(row % 3 == k) for k in range(3)] for row in shown(step.images)]
+        assert step.weights is None
+    with pytest.raises(ProtolensError, match="images that show several classes cannot be weighted by class"):
+        balanced_weights(images.labels, 3)
 
 
 def test_a_class_without_images_has_a_finite_weight():

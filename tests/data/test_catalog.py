@@ -44,6 +44,7 @@ def test_the_catalog_has_a_line_about_each_name():
         "cub",
         "medmnist:NAME",
         "torchvision:NAME",
+        "landcover:FOLDER",
         "folder:PATH",
     ]
     assert all(0 < len(line) < 90 and "\n" not in line for line in catalog().values())
@@ -66,6 +67,7 @@ def test_digits_are_those_of_scikit_learn_scaled_to_bytes():
     expected = load_digits()
     data = open_data(DataConfig())
     assert (data.name, data.task.classes, data.task.bands, data.task.size) == ("digits", tuple("0123456789"), 1, (8, 8))
+    assert not data.task.several
     found = everything(data)
     assert len(found) == 1797
     for name, (pixels, label) in found.items():
@@ -394,14 +396,43 @@ def test_left_and_right_organs_are_not_mirrored(tmp_path):
     medmnist(tmp_path, "dermamnist", augment=FLIP)
 
 
-def test_several_labels_volumes_and_floats_are_refused(tmp_path):
-    write_medmnist(tmp_path, "a", train_labels=np.zeros((30, 14), dtype=np.uint8))
+def chest_labels(classes: int = 14) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(1)
+    counts = {"train": 30, "val": 12, "test": 9}
+    return {
+        f"{word}_labels": generator.integers(0, 2, (count, classes), dtype=np.uint8) for word, count in counts.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["chestmnist", "chestmnist_64"])
+def test_chest_x_rays_show_several_findings(tmp_path, name):
+    arrays = write_medmnist(tmp_path, name, **chest_labels())
+    data = medmnist(tmp_path, name)
+    assert data.task.several
+    assert len(data.task.classes) == 14
+    assert (data.task.classes[0], data.task.classes[-2:]) == ("atelectasis", ("pleural thickening", "hernia"))
+    for images, word in ((data.training, "train"), (data.validation, "val"), (data.test, "test")):
+        assert images.labels.dtype == torch.int64
+        assert np.array_equal(images.labels.numpy(), arrays[f"{word}_labels"])
+
+
+def test_several_labels_of_an_unheard_set_have_numbers_for_names(tmp_path):
+    write_medmnist(tmp_path, "unheardmnist", **chest_labels(3))
+    data = medmnist(tmp_path, "unheardmnist")
+    assert (data.task.classes, data.task.several) == (("class 0", "class 1", "class 2"), True)
+
+
+@pytest.mark.parametrize("labels", [np.full((9, 14), 2), np.zeros((9, 13)), np.zeros((9, 1))])
+def test_several_labels_that_are_not_ones_and_zeros_for_each_class_are_refused(tmp_path, labels):
+    write_medmnist(tmp_path, "chestmnist", **{**chest_labels(), "test_labels": labels.astype(np.uint8)})
+    sentence = refusal("medmnist:chestmnist", root=str(tmp_path))
+    assert sentence == "medmnist:chestmnist has test labels outside of its 14 classes"
+
+
+def test_volumes_and_floats_are_refused(tmp_path):
     write_medmnist(tmp_path, "b", train_images=np.zeros((30, 28, 28, 28), dtype=np.uint8))
     write_medmnist(tmp_path, "c", train_images=np.zeros((30, 28, 28)))
     path = str(tmp_path)
-    assert refusal("medmnist:a", root=path) == (
-        "medmnist:a has several labels an image, which protolens cannot train on yet"
-    )
     assert "b.npz does not hold grey or colour images but 30 x 28 x 28 x 28 values" in refusal("medmnist:b", root=path)
     assert "c.npz does not hold grey or colour images but 30 x 28 x 28 values" in refusal("medmnist:c", root=path)
 

@@ -151,6 +151,43 @@ def test_streaming_leaves_the_global_random_state_alone(workers):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def with_masks() -> tuple[MemoryImages, StreamedImages]:
+    masks = np.random.default_rng(1).integers(0, 256, (COUNT, 5, 7), dtype=np.uint8)
+    memory, streamed = both()
+    for images in (memory, streamed):
+        images.mask_reader = masks.__getitem__
+    return memory, streamed
+
+
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_masks_belong_to_the_images_of_the_numbers_through_every_subset(rows):
+    for images in with_masks():
+        part = images.subset("validation", torch.tensor([20, 3, 9, 5, 0, 7])).subset("test", torch.arange(5).flip(0))
+        assert part.has_masks
+        masks = part.masks(torch.tensor(rows, dtype=torch.int64))
+        assert (masks.dtype, masks.shape) == (torch.uint8, (len(rows), 5, 7))
+        expected = [images.mask_reader([20, 3, 9, 5, 0][4 - row]).tolist() for row in rows]
+        assert masks.tolist() == expected
+
+
+def test_images_without_masks_say_so():
+    for images in both():
+        assert not images.has_masks
+        with pytest.raises(ProtolensError) as caught:
+            images.masks(torch.tensor([0]))
+        assert str(caught.value) == "the training images have no masks; sets of landcover:FOLDER have them"
+
+
+def test_the_digest_of_several_labels_changes_with_one_of_them():
+    memory, _ = both()
+    several = torch.stack([memory.labels == k for k in range(3)], dim=1).long()
+    other = several.clone()
+    other[3, 1] ^= 1
+    sets = [MemoryImages("training", memory.pixels, labels, memory.names) for labels in (several, other)]
+    content = b"".join(memory.hashes.tolist()) + b"".join(int(k).to_bytes(8, "little") for k in several.flatten())
+    assert sets[0].digest == hashlib.sha256(content).hexdigest() != sets[1].digest
+
+
 def test_no_images_have_no_hashes():
     memory, streamed = both()
     for images in (memory, streamed):

@@ -163,3 +163,77 @@ def test_a_bracket_that_takes_no_part_in_the_match_is_no_group():
 def test_a_bad_pattern_is_a_sentence():
     with pytest.raises(ProtolensError, match=r"data.group = p\(\\d is no regular expression \(missing \)"):
         group_keys(["a"], r"p(\d")
+
+
+# ---- images that show several classes
+
+
+def held_of_several(labels, unit=None, share=0.2, splits=("test", "training"), seed=0) -> np.ndarray:
+    unit = np.arange(len(labels)) if unit is None else np.unique(unit, return_inverse=True)[1]
+    keys = draw_keys([str(i) for i in range(len(labels))], seed, "test")
+    return hold_out(labels, unit, keys, share, CLASSES[: labels.shape[1]], splits)
+
+
+def drawn_labels(generator: np.random.Generator, count: int) -> np.ndarray:
+    return (generator.random((count, 4)) < (0.5, 0.3, 0.1, 0.04)).astype(np.int64)
+
+
+def test_single_images_of_several_classes_come_near_to_every_share_and_so_do_those_without_any():
+    generator = np.random.default_rng(0)
+    for seed in range(10):
+        labels = drawn_labels(generator, 1000)
+        held = held_of_several(labels, seed=seed)
+        assert held.mean() == pytest.approx(0.2, abs=0.01)
+        assert [held[labels[:, k] == 1].mean() for k in range(4)] == pytest.approx([0.2] * 4, abs=0.03)
+        assert held[labels.sum(axis=1) == 0].mean() == pytest.approx(0.2, abs=0.06)
+
+
+@given(
+    st.lists(st.tuples(st.sets(st.integers(0, 2)), st.integers(0, 9)), min_size=1, max_size=40),
+    st.floats(0.05, 0.6),
+    st.integers(0, 9),
+)
+@settings(deadline=None)
+def test_units_of_several_classes_stay_whole_and_every_class_is_on_both_sides_unless_refused(images, share, seed):
+    labels = np.array([[int(k in shown) for k in range(3)] for shown, _ in images])
+    unit = np.array([number for _, number in images])
+    try:
+        held = held_of_several(labels, unit, share, seed=seed)
+    except ProtolensError:
+        return  # which is right about it: the next test
+    for group in set(unit.tolist()):
+        assert len(set(held[unit == group].tolist())) == 1
+    for k in range(3):
+        assert set(held[labels[:, k] == 1].tolist()) == {True, False}
+
+
+def test_images_of_several_classes_are_split_whenever_two_classes_can_be_by_enumeration():
+    generator = np.random.default_rng(0)
+    found = 0
+    for _ in range(200):
+        labels, unit = generator.integers(0, 2, (8, 2)), generator.integers(0, 5, 8)
+        groups = np.unique(unit)
+        sides = ((choice >> np.arange(len(groups)) & 1).astype(bool) for choice in range(2 ** len(groups)))
+        ways = [side[np.searchsorted(groups, unit)] for side in sides]
+        possible = any(all(0 < labels[held, k].sum() < labels[:, k].sum() for k in (0, 1)) for held in ways)
+        try:
+            held_of_several(labels, unit)
+            assert possible
+            found += 1
+        except ProtolensError:
+            assert not possible
+    assert 20 < found < 200
+
+
+def test_several_classes_in_too_few_groups_are_a_sentence():
+    labels = np.array([[1, 0], [1, 1], [1, 1]])
+    with pytest.raises(ProtolensError, match="class b has only 1 image or groups of images to share out"):
+        held_of_several(labels, [0, 1, 1])
+
+
+def test_the_same_names_of_several_classes_go_to_the_same_side_whatever_their_order():
+    labels = drawn_labels(np.random.default_rng(2), 90)
+    keys, order = draw_keys([f"x/{i}.png" for i in range(90)], 7, "test"), np.random.default_rng(0).permutation(90)
+    held = hold_out(labels, np.arange(90), keys, 0.3, CLASSES, ("test", "training"))
+    shuffled = hold_out(labels[order], order, keys[order], 0.3, CLASSES, ("test", "training"))
+    assert np.array_equal(shuffled, held[order])

@@ -9,11 +9,14 @@ from torch import Generator, Tensor
 from protolens.config import Augmentation, seed_of
 from protolens.data.augment import augment
 from protolens.data.images import Images
+from protolens.errors import ProtolensError
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images: [B, C, H, W] float32 in [0, 1]; labels: [B] int64; weights: [B] of each image in the loss, or None."""
+    """images: [B, C, H, W] float32 in [0, 1]; labels: [B] int64, or [B, K] int64 zeros and ones where an image can show
+    several classes; weights: [B] of each image in the loss, or None.
+    """
 
     images: Tensor
     labels: Tensor
@@ -41,8 +44,9 @@ def training_batches(
     """One epoch: all images in a random order, in ceil(N / batch) nearly equal batches, augmented.
 
     batch: images a step over all `world` processes; order: CPU generator that draws the order, in the same state in
-    each process; seed: of this epoch's augmentation, from which each step and rank derives its own; class_weight: [K]
-    or None; start: first step to yield, so that an epoch entered in its middle goes on with the same batches.
+    each process; seed: of this epoch's augmentation, from which each step and rank derives its own; class_weight: [K],
+    only for images of one class each, or None; start: first step to yield, so that an epoch entered in its middle goes
+    on with the same batches.
     """
     shuffled = torch.randperm(len(images), generator=order)
     steps = shuffled.tensor_split(max(1, -(-len(images) // batch)))
@@ -69,7 +73,10 @@ def plain_batches(
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     """Weight n / (K * n_k) of each class k, so that all classes count alike (scikit-learn's "balanced").
 
-    labels: [N] int64; returns [K] float32; a class without images weighs as if it had one.
+    labels: [N] int64; returns [K] float32; a class without images weighs as if it had one. Raises ProtolensError for
+    labels of several classes an image: there no weight of an image can do that.
     """
+    if labels.ndim > 1:
+        raise ProtolensError("images that show several classes cannot be weighted by class; leave class weights out")
     counts = labels.bincount(minlength=classes).clamp(min=1)
     return len(labels) / (classes * counts)

@@ -9,6 +9,7 @@ import numpy as np
 from protolens.config import DataConfig
 from protolens.data.cub import open_cub
 from protolens.data.folder import open_folder
+from protolens.data.landcover import open_landcover
 from protolens.data.medmnist import open_medmnist
 from protolens.data.source import Source, images_of_array, resized_note
 from protolens.data.torchvision_sets import open_torchvision
@@ -51,7 +52,12 @@ CATALOG = {
     "torchvision:NAME": Entry(
         "any classification set of torchvision, by its class: SVHN, GTSRB, ...", open_torchvision
     ),
-    "folder:PATH": Entry("your own images: one folder a class, or train/, val/, test/ of such", open_folder),
+    "landcover:FOLDER": Entry(
+        "aerial tiles with masks (DeepGlobe, Dubai) cut to windows of several classes", open_landcover
+    ),
+    "folder:PATH": Entry(
+        "your own images: one folder a class, train/, val/, test/ of such, or labels.csv", open_folder
+    ),
 }
 
 

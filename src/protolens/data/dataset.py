@@ -42,11 +42,11 @@ def open_data(config: DataConfig) -> DataSet:
     source = open_source(config)
     _refuse_unfit(source, config)
     parts, notes = _carve(source, config)
-    parts, leaks = _guard(parts, config)
+    parts, leaks = _guard(parts, _group(source, config), config)
     notes += _missing_classes(parts, source.classes, config)
     notes += _leak_notes(leaks)
     bands, height, width = parts["training"].shape
-    task = Task(source.classes, bands, height, width)
+    task = Task(source.classes, bands, height, width, source.several)
     return DataSet(config.name, task, parts["training"], parts["validation"], parts["test"], leaks, notes)
 
 
@@ -59,7 +59,8 @@ def _refuse_unfit(source: Source, config: DataConfig) -> None:
     for images in source.parts.values():
         if len(images) == 0:
             raise ProtolensError(f"{config.name} has no images for {images.name}; add some")
-        if int(images.labels.min()) < 0 or int(images.labels.max()) >= len(source.classes):
+        shape, end = ((len(source.classes),), 2) if source.several else ((), len(source.classes))
+        if images.labels.shape[1:] != shape or int(images.labels.min()) < 0 or int(images.labels.max()) >= end:
             raise ProtolensError(f"{config.name} has {images.name} labels outside of its {len(source.classes)} classes")
 
 
@@ -71,7 +72,7 @@ def _carve(source: Source, config: DataConfig) -> tuple[dict[str, Images], tuple
         share = config.test if split == "test" else config.validation
         whole = parts["training"]
         splits = [*missing[place:], "training"]
-        held = _held_out(whole, share, splits, source.classes, config)
+        held = _held_out(whole, share, splits, source, config)
         parts["training"] = whole.subset("training", torch.from_numpy(np.flatnonzero(~held)))
         parts[split] = whole.subset(split, torch.from_numpy(np.flatnonzero(held)))
         notes += (
@@ -84,27 +85,34 @@ def _carve(source: Source, config: DataConfig) -> tuple[dict[str, Images], tuple
     return parts, notes
 
 
+def _group(source: Source, config: DataConfig) -> str | None:
+    """The pattern in names that tells which images belong together, the set's own unless data.group is set."""
+    return config.group if config.group is not None else source.group or None
+
+
 def _held_out(
-    whole: Images, share: float, splits: Sequence[str], classes: tuple[str, ...], config: DataConfig
+    whole: Images, share: float, splits: Sequence[str], source: Source, config: DataConfig
 ) -> NDArray[np.bool_]:
     """Which images go to the first of the splits: copies of a picture, and groups, stay on one side. Returns [N]."""
     together: list[NDArray[np.generic]] = [whole.hashes]
-    if config.group is not None:
-        together.append(np.array(group_keys(whole.names, config.group)))
+    if (group := _group(source, config)) is not None:
+        together.append(np.array(group_keys(whole.names, group)))
     keys = draw_keys(whole.names, config.split_seed, splits[0])
     try:
-        return hold_out(whole.labels.numpy(), units(*together), keys, share, classes, splits)
+        return hold_out(whole.labels.numpy(), units(*together), keys, share, source.classes, splits)
     except ProtolensError as error:
         raise ProtolensError(f"{config.name}: {error}") from error
 
 
-def _guard(parts: dict[str, Images], config: DataConfig) -> tuple[dict[str, Images], tuple[Leak, ...]]:
+def _guard(
+    parts: dict[str, Images], group: str | None, config: DataConfig
+) -> tuple[dict[str, Images], tuple[Leak, ...]]:
     """The splits and what was found in two of them: equal pixels, equal groups. Raises ProtolensError on "stop"."""
     digests = {split: [digest.hex() for digest in images.hashes.tolist()] for split, images in parts.items()}
     parts, leaks = guard(parts, digests, "pixels", config.leakage, config.name)
-    if config.group is None:
+    if group is None:
         return parts, leaks
-    groups = {split: group_keys(images.names, config.group) for split, images in parts.items()}
+    groups = {split: group_keys(images.names, group) for split, images in parts.items()}
     parts, parted = guard(parts, groups, "group", config.leakage, config.name)
     return parts, leaks + parted
 
@@ -113,8 +121,8 @@ def _missing_classes(parts: Mapping[str, Images], classes: tuple[str, ...], conf
     """A sentence for each split without some class. Raises ProtolensError when it is the training split."""
     notes: tuple[str, ...] = ()
     for split, images in parts.items():
-        counts = torch.bincount(images.labels, minlength=len(classes)).tolist()
-        absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+        shown = images.labels.any(dim=0) if images.labels.ndim == 2 else images.labels.bincount(minlength=len(classes))
+        absent = [name for name, some in zip(classes, shown.tolist(), strict=True) if not some]
         if len(images) == 0 or (absent and split == "training"):
             lost = "at all" if len(images) == 0 else f"of class {absent[0]}"
             raise ProtolensError(f"{config.name} has no {split} images {lost} left; add some, or choose another set")

@@ -1,4 +1,7 @@
-"""A folder of photographs as a data set: one folder a class, or train/, val/ and test/ with such folders inside."""
+"""A folder of photographs as a data set.
+
+It holds one folder a class, or train/, val/ and test/ with such folders inside, or labels.csv beside the images.
+"""
 
 import os
 from collections import Counter
@@ -8,29 +11,16 @@ from pathlib import Path
 
 from protolens.config import DataConfig
 from protolens.data.decode import SUFFIXES, Pixels, UnreadableError, count_bands, decode, quiet_decoders
+from protolens.data.images import Label
 from protolens.data.progress import progress
 from protolens.data.reading import read_split
 from protolens.data.source import Source
+from protolens.data.table import SPLIT_WORDS, TABLE, Labels, Listing, list_table
 from protolens.errors import ProtolensError
 
 SIDE = 64  # pixels, when data.size says nothing
 KINDS = "PNG, JPEG, TIFF, PPM, BMP or WebP"
-SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), "training"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 NO_CONTENT = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})  # hidden ones, such as .DS_Store, are skipped anyway
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What lies in a folder. names: of each split, paths below the root, sorted; labels: beside them."""
-
-    classes: tuple[str, ...]
-    names: dict[str, list[str]]
-    labels: dict[str, list[int]]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,11 +29,11 @@ class FileReader:
 
     root: Path
     names: list[str]
-    labels: list[int]
+    labels: Labels
     bands: int
     size: tuple[int, int]
 
-    def __call__(self, row: int) -> tuple[Pixels, int]:
+    def __call__(self, row: int) -> tuple[Pixels, Label]:
         """Pixels [C, H, W] and label. Raises ProtolensError when the file cannot be read."""
         path = self.root / self.names[row]
         try:
@@ -55,7 +45,7 @@ class FileReader:
 def open_folder(config: DataConfig, path: str) -> Source:
     """The set under `path`. Raises ProtolensError, a sentence for each thing that can be wrong with it."""
     root = Path(path).expanduser()
-    listing = list_folder(root)
+    listing = list_table(root) if (root / TABLE).is_file() else list_folder(root)
     side = config.size or SIDE
     notes = [*listing.notes, f"Images were cut to their centred square and resized to {side} x {side} pixels."]
     bands, converted = (config.bands, 0) if config.bands else _usual_bands(root, listing.names["training"])
@@ -63,11 +53,12 @@ def open_folder(config: DataConfig, path: str) -> Source:
         notes.append(f"Most training images have {bands} bands; {converted:,} with others were converted.")
     total = sum(map(len, listing.names.values()))
     parts = {}
+    label_shape = (len(listing.classes),) if listing.several else ()
     for split, names in listing.names.items():
         reader = FileReader(root, names, listing.labels[split], bands, (side, side))
-        parts[split], left_out = read_split(split, reader, names, (bands, side, side), config, total)
+        parts[split], left_out = read_split(split, reader, names, (bands, side, side), config, total, label_shape)
         notes += left_out
-    return Source(listing.classes, parts, tuple(notes))
+    return Source(listing.classes, parts, tuple(notes), several=listing.several)
 
 
 def list_folder(root: Path) -> Listing:
@@ -106,7 +97,7 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
         raise ProtolensError(f"{root} holds no folders; put the images of each class into a folder of its own")
     splits: dict[str, Path] = {}
     for folder in inside:
-        split = SPLIT_FOLDERS.get(folder.name.lower())
+        split = SPLIT_WORDS.get(folder.name.lower())
         if split in splits:
             raise ProtolensError(f"{splits[split]} and {folder} both stand for {split}; merge them or rename one")
         if split and _folders(folder):  # else it is a class that is called "train"

@@ -21,8 +21,12 @@ from protolens.errors import ProtolensError
 HASH_BYTES = 16
 HASHED_AT_ONCE = 128
 Hashes = NDArray[np.void]
-Reader = Callable[[int], tuple[NDArray[np.uint8], int]]
+Label = int | NDArray[np.int64]
+"""Number of the class, or for a set with several classes an image [K] zeros and ones."""
+Reader = Callable[[int], tuple[NDArray[np.uint8], Label]]
 """Pixels [C, H, W] and label of the image with this number; raises ProtolensError. Pickled to worker processes."""
+MaskReader = Callable[[int], NDArray[np.uint8]]
+"""Class of each pixel, [H, W], of the image with this number, 255 = none; raises ProtolensError."""
 
 
 def hash_pixels(images: NDArray[np.uint8]) -> Hashes:
@@ -41,8 +45,10 @@ def hash_pixels(images: NDArray[np.uint8]) -> Hashes:
 class Images(ABC):
     """The images of one split with their labels.
 
-    name: "training", "validation" or "test"; labels: [N] int64; names: what a person calls each image, "train/31204"
-    for number 31204 of an official file or a path below the folder; shape: bands, height, width.
+    name: "training", "validation" or "test"; labels: [N] int64, or [N, K] int64 zeros and ones where an image can show
+    several classes; names: what a person calls each image, "train/31204" for number 31204 of an official file or a path
+    below the folder; shape: bands, height, width; rows: numbers of these images in the pixels or the reader, None = all
+    in order; mask_reader: where pixels have classes of their own.
     """
 
     def __init__(
@@ -51,12 +57,16 @@ class Images(ABC):
         labels: Tensor,
         names: Sequence[str],
         shape: tuple[int, int, int],
+        rows: Tensor | None = None,
         hashes: Hashes | None = None,
+        mask_reader: MaskReader | None = None,
     ):
         self.name = name
         self.labels = labels
         self.names = names
         self.shape = shape
+        self.rows = rows
+        self.mask_reader = mask_reader
         self._known_hashes = hashes
 
     def __len__(self) -> int:
@@ -73,6 +83,29 @@ class Images(ABC):
     @abstractmethod
     def subset(self, name: str, rows: Tensor) -> Self:
         """The images with these numbers as a split of their own. rows: [M] int64."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the class of each pixel is known."""
+        return self.mask_reader is not None
+
+    def masks(self, indices: Tensor) -> Tensor:
+        """The class of each pixel of the images with these numbers, 255 = none.
+
+        indices: [B] int64 on the CPU; returns uint8 [B, H, W]. Raises ProtolensError where there are no masks, or one
+        cannot be read any more.
+        """
+        if self.mask_reader is None:
+            raise ProtolensError(f"the {self.name} images have no masks; sets of landcover:FOLDER have them")
+        masks = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
+        rows = self._below(indices).numpy()
+        for place in np.argsort(rows, kind="stable").tolist():  # neighbours lie in one file
+            masks[place] = self.mask_reader(int(rows[place]))
+        return torch.from_numpy(masks)
+
+    def _below(self, indices: Tensor) -> Tensor:
+        """Numbers in the pixels or the reader of the images with these numbers: [B] -> [B]."""
+        return indices if self.rows is None else self.rows[indices]
 
     @cached_property
     def hashes(self) -> Hashes:
@@ -91,7 +124,13 @@ class Images(ABC):
     def _part(self, rows: Tensor) -> dict[str, Any]:
         """What any kind of subset takes over."""
         names = [self.names[row] for row in rows.tolist()]
-        return {"labels": self.labels[rows], "names": names, "hashes": self.hashes[rows.numpy()]}
+        return {
+            "labels": self.labels[rows],
+            "names": names,
+            "rows": self._below(rows),
+            "hashes": self.hashes[rows.numpy()],
+            "mask_reader": self.mask_reader,
+        }
 
 
 class MemoryImages(Images):
@@ -105,17 +144,16 @@ class MemoryImages(Images):
         names: Sequence[str],
         rows: Tensor | None = None,
         hashes: Hashes | None = None,
+        mask_reader: MaskReader | None = None,
     ):
         bands, height, width = pixels.shape[1:]
-        super().__init__(name, labels, names, (bands, height, width), hashes)
+        super().__init__(name, labels, names, (bands, height, width), rows, hashes, mask_reader)
         self.pixels = pixels
-        self.rows = rows
 
     def take(self, indices: Tensor) -> Tensor:
         """The images with these numbers. indices: [B] int64 on the CPU; returns uint8 [B, C, H, W]."""
-        rows = indices if self.rows is None else self.rows[indices]
         # by numpy: torch splits even small copies over all cores, which takes 300 times longer where they are busy
-        return torch.from_numpy(self.pixels.numpy().take(rows.numpy(), axis=0))
+        return torch.from_numpy(self.pixels.numpy().take(self._below(indices).numpy(), axis=0))
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """For each part, a [B] tensor of numbers, in order: its images as uint8 [B, C, H, W]."""
@@ -123,8 +161,7 @@ class MemoryImages(Images):
 
     def subset(self, name: str, rows: Tensor) -> Self:
         """The images with these numbers as a split of their own, on the same pixels. rows: [M] int64."""
-        below = rows if self.rows is None else self.rows[rows]
-        return type(self)(name, self.pixels, rows=below, **self._part(rows))
+        return type(self)(name, self.pixels, **self._part(rows))
 
 
 class StreamedImages(Images):
@@ -140,23 +177,23 @@ class StreamedImages(Images):
         workers: int = 0,
         rows: Tensor | None = None,
         hashes: Hashes | None = None,
+        mask_reader: MaskReader | None = None,
     ):
-        super().__init__(name, labels, names, shape, hashes)
+        super().__init__(name, labels, names, shape, rows, hashes, mask_reader)
         self.reader = reader
         self.workers = workers
-        self.rows = torch.arange(len(labels)) if rows is None else rows
 
     def take(self, indices: Tensor) -> Tensor:
         """The images with these numbers, read in threads. indices: [B] int64 on the CPU; returns uint8 [B, C, H, W]."""
         with ThreadPoolExecutor() as pool:
-            images = list(pool.map(lambda row: self.reader(row)[0], self.rows[indices].tolist()))
+            images = list(pool.map(lambda row: self.reader(row)[0], self._below(indices).tolist()))
         return _stack(images, self.shape)
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """For each part, a [B] tensor of numbers, in order: its images as uint8 [B, C, H, W], read by processes."""
         loader = DataLoader(
             _Items(self.reader, self.shape),
-            batch_sampler=(self.rows[part].tolist() for part in parts),
+            batch_sampler=(self._below(part).tolist() for part in parts),
             num_workers=self.workers,
             collate_fn=_as_it_is,
             worker_init_fn=_prepare_worker,
@@ -169,8 +206,7 @@ class StreamedImages(Images):
 
     def subset(self, name: str, rows: Tensor) -> Self:
         """The images with these numbers as a split of their own. rows: [M] int64."""
-        part = self._part(rows)
-        return type(self)(name, self.reader, shape=self.shape, workers=self.workers, rows=self.rows[rows], **part)
+        return type(self)(name, self.reader, shape=self.shape, workers=self.workers, **self._part(rows))
 
 
 class _Items(Dataset[Any]):

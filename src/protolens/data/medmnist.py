@@ -18,6 +18,10 @@ ORGANS = (
     "pancreas", "spleen",
 )  # fmt: skip
 CLASSES = {
+    "chestmnist": (
+        "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia", "pneumothorax",
+        "consolidation", "edema", "emphysema", "fibrosis", "pleural thickening", "hernia",
+    ),
     "pathmnist": (
         "adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa",
         "cancer-associated stroma", "colorectal adenocarcinoma epithelium",
@@ -49,26 +53,28 @@ WORDS = {"training": "train", "validation": "val", "test": "test"}
 def open_medmnist(config: DataConfig, name: str) -> Source:
     """The set in NAME.npz under the root; NAME may end in a size, as in pathmnist_64.
 
-    Raises ProtolensError when the file is missing, damaged, too large for config.memory, multi-label or not of images.
+    Raises ProtolensError when the file is missing, damaged, too large for config.memory or not of images.
     """
     path = data_root(config) / f"{name}.npz"
     arrays = _read(path, name, config)
     shape = arrays["train_images"].shape
     if arrays["train_images"].dtype != np.uint8 or not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)):
         raise ProtolensError(f"{path} does not hold grey or colour images but {' x '.join(map(str, shape))} values")
-    if arrays["train_labels"].ndim == 2 and arrays["train_labels"].shape[1] > 1:
-        raise ProtolensError(f"{config.name} has several labels an image, which protolens cannot train on yet")
+    count = arrays["train_labels"].shape[-1]
+    several = arrays["train_labels"].ndim == 2 and count > 1  # zeros and ones; else [N, 1] class numbers
     parts: dict[str, Images] = {}
     for split, word in WORDS.items():
-        pixels, labels = arrays[f"{word}_images"], arrays[f"{word}_labels"].reshape(-1)
+        pixels, labels = arrays[f"{word}_images"], arrays[f"{word}_labels"]
+        labels = labels if several else labels.reshape(-1)
         pixels = pixels[:, None] if pixels.ndim == 3 else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
         names = [f"{word}/{row}" for row in range(len(pixels))]
         parts[split] = images_of_array(split, pixels, labels, names, config)
     family = name.split("_")[0]
-    count = 1 + max(int(images.labels.max()) for images in parts.values())
+    if not several:
+        count = 1 + max(int(images.labels.max()) for images in parts.values())
     classes = CLASSES.get(family, tuple(f"class {index}" for index in range(count)))
     mirror = "a mirrored left kidney is a right one" if CLASSES.get(family) is ORGANS else ""
-    return Source(classes, parts, resized_note(config, (shape[1], shape[2])), mirror=mirror)
+    return Source(classes, parts, resized_note(config, (shape[1], shape[2])), mirror=mirror, several=several)
 
 
 def _read(path: Path, name: str, config: DataConfig) -> dict[str, NDArray[Any]]:

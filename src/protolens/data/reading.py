@@ -10,7 +10,7 @@ import torch
 
 from protolens.config import DataConfig
 from protolens.data.decode import quiet_decoders
-from protolens.data.images import HASH_BYTES, Images, MemoryImages, Reader, StreamedImages, hash_pixels
+from protolens.data.images import HASH_BYTES, Images, MaskReader, MemoryImages, Reader, StreamedImages, hash_pixels
 from protolens.data.progress import progress
 from protolens.errors import ProtolensError
 
@@ -19,17 +19,25 @@ GIB = 2**30
 
 
 def read_split(
-    split: str, reader: Reader, names: Sequence[str], shape: tuple[int, int, int], config: DataConfig, total: int
+    split: str,
+    reader: Reader,
+    names: Sequence[str],
+    shape: tuple[int, int, int],
+    config: DataConfig,
+    total: int,
+    label_shape: tuple[int, ...] = (),
+    mask_reader: MaskReader | None = None,
 ) -> tuple[Images, tuple[str, ...]]:
     """All images of a split, and a sentence for each that was left out as unreadable.
 
     names: one for each of the reader's numbers; shape: C, H, W; total: images of all splits together, which decides
-    whether they are held in memory. Raises ProtolensError at the first unreadable one, unless config.skip_unreadable.
+    whether they are held in memory; label_shape: () for one class an image, (K,) for several. Raises ProtolensError at
+    the first unreadable one, unless config.skip_unreadable.
     """
     held = total * int(np.prod(shape)) <= config.memory * GIB
     pixels = np.empty((len(names), *shape) if held else 0, dtype=np.uint8)
     hashes = np.empty(0 if held else len(names), dtype=f"V{HASH_BYTES}")
-    labels = np.zeros(len(names), dtype=np.int64)
+    labels = np.zeros((len(names), *label_shape), dtype=np.int64)
 
     def keep(row: int) -> None:
         image, labels[row] = reader(row)
@@ -38,21 +46,33 @@ def read_split(
         else:
             hashes[row] = hash_pixels(image[None])[0]
 
+    left_out = read_all(keep, len(names), f"reading {split} images", config)
+    classes = torch.from_numpy(labels)
+    images: Images
+    if held:
+        images = MemoryImages(split, torch.from_numpy(pixels), classes, names, mask_reader=mask_reader)
+    else:
+        images = StreamedImages(
+            split, reader, classes, names, shape, config.workers, hashes=hashes, mask_reader=mask_reader
+        )
+    if left_out:
+        rows = [row for row in range(len(names)) if row not in left_out]
+        images = images.subset(split, torch.tensor(rows, dtype=torch.int64))
+    return images, tuple(dict.fromkeys(left_out.values()))  # one sentence for a file, whatever was cut out of it
+
+
+def read_all(work: Callable[[int], None], count: int, about: str, config: DataConfig) -> dict[int, str]:
+    """Do `work` for the numbers below `count` in threads; a sentence for each number left out as unreadable.
+
+    Raises ProtolensError at the first unreadable one, unless config.skip_unreadable.
+    """
     left_out = {}
-    with quiet_decoders(), closing(_failures(keep, len(names), f"reading {split} images")) as failures:
+    with quiet_decoders(), closing(_failures(work, count, about)) as failures:
         for row, problem in failures:
             if not config.skip_unreadable:
                 raise ProtolensError(f"{problem}; --data.skip_unreadable true leaves such files out") from problem
             left_out[row] = f"{problem}, so it was left out."
-    images: Images
-    if held:
-        images = MemoryImages(split, torch.from_numpy(pixels), torch.from_numpy(labels), names)
-    else:
-        images = StreamedImages(split, reader, torch.from_numpy(labels), names, shape, config.workers, hashes=hashes)
-    if left_out:
-        rows = [row for row in range(len(names)) if row not in left_out]
-        images = images.subset(split, torch.tensor(rows, dtype=torch.int64))
-    return images, tuple(left_out.values())
+    return left_out
 
 
 def _failures(work: Callable[[int], None], count: int, about: str) -> Generator[tuple[int, ProtolensError], None, None]:

@@ -21,13 +21,17 @@ class Source:
     """A set as it comes.
 
     parts: "training" always (all images, if the set is not split), "validation" and "test" if it brings them;
-    mirror: why a mirrored image would be wrong ("a mirrored digit is another sign"), empty where it is fine.
+    mirror: why a mirrored image would be wrong ("a mirrored digit is another sign"), empty where it is fine; several:
+    whether an image can show several classes; group: a regular expression on names that holds unless data.group is set,
+    empty where any image may go to any split.
     """
 
     classes: tuple[str, ...]
     parts: dict[str, Images]
     notes: tuple[str, ...] = ()
     mirror: str = field(default="", kw_only=True)
+    several: bool = field(default=False, kw_only=True)
+    group: str = field(default="", kw_only=True)
 
 
 def data_root(config: DataConfig) -> Path:
@@ -40,7 +44,7 @@ def images_of_array(
 ) -> MemoryImages:
     """A split of a set that lies in memory anyway, with data.size and data.bands applied.
 
-    pixels: [N, C, H, W]; labels: [N]. Raises ProtolensError when the bands cannot be converted.
+    pixels: [N, C, H, W]; labels: [N] or [N, K]. Raises ProtolensError when the bands cannot be converted.
     """
     bands, size = config.bands or pixels.shape[1], (config.size, config.size) if config.size else pixels.shape[2:]
     try:

@@ -79,38 +79,48 @@ def hold_out(
 ) -> Booleans:
     """Which images to hold out, [N]: the share of each class, units as a whole, in the order of the keys.
 
-    labels: [N]; unit: [N] of `units`; keys: [N] of `draw_keys`; splits: the split held out, then those that are still
-    to come out of the rest; each gets at least one unit of each class. Where all units are single images, each class is
-    within one image of its share. Raises ProtolensError when a class has too few units, or they cannot be shared out.
+    labels: [N], or [N, K] where an image can show several classes; unit: [N] of `units`; keys: [N] of `draw_keys`;
+    splits: the split held out, then those that are still to come out of the rest; each gets at least one unit of each
+    class. Where all units are single images of one class, each class is within one image of its share. Raises
+    ProtolensError when a class has too few units, or they cannot be shared out.
     """
+    order = np.argsort(keys, kind="stable")
+    if labels.ndim == 2:
+        return _hold_out_several(labels, unit, order, share, classes, splits)
     sizes = np.bincount(unit)
     rows = np.where(sizes > 1, np.cumsum(sizes > 1) - 1, -1)[unit]  # of the image's unit in the table; -1: a single
     joint = rows >= 0
     table = np.zeros((np.count_nonzero(sizes > 1), len(classes)), dtype=np.int64)
     np.add.at(table, (rows[joint], labels[joint]), 1)
     singles = np.bincount(labels[~joint], minlength=len(classes))
-    order = np.argsort(keys, kind="stable")
     choice = _Choice(table, singles, share, len(splits) - 1)
-    _refuse_few(choice, classes, splits)
-    first = np.zeros(len(labels), dtype=np.bool_)
-    first[np.unique(unit, return_index=True)[1]] = True
-    walk = order[first[order]]  # one image of each unit; that of the lowest key would put large units first
-    choice.draw(rows[walk].tolist(), labels[walk].tolist())
-    choice.come_nearer()
-    choice.reach_every_class(classes, splits)
+    walk = _one_of_each(unit, order)
+    choice.settle(rows[walk].tolist(), labels[walk].tolist(), classes, splits)
     held = joint & choice.held[rows] if len(table) else np.zeros(len(labels), dtype=np.bool_)
     for label, wanted in enumerate(choice.singles_wanted().tolist()):
         held[order[(rows[order] < 0) & (labels[order] == label)][:wanted]] = True
     return held
 
 
-def _refuse_few(choice: "_Choice", classes: Sequence[str], splits: Sequence[str]) -> None:
-    for name, have in zip(classes, choice.units_of_class(), strict=True):
-        if have < len(splits):
-            raise ProtolensError(
-                f"class {name} has only {have} image{'s' * (have != 1)} or groups of images to share out, but "
-                f"{', '.join(splits)} need one each; add some or remove the class"
-            )
+def _hold_out_several(
+    labels: Integers, unit: Integers, order: Integers, share: float, classes: Sequence[str], splits: Sequence[str]
+) -> Booleans:
+    """`hold_out` of images that can show several classes: every unit, a single image too, is a row of the table."""
+    every = np.ones((len(labels), 1), dtype=np.int64)  # as if a class that all show: else none without a class goes
+    table = np.zeros((unit.max(initial=-1) + 1, len(classes) + 1), dtype=np.int64)
+    np.add.at(table, unit, np.hstack([labels, every]))
+    choice = _Choice(table, np.zeros(table.shape[1], dtype=np.int64), share, len(splits) - 1)
+    rows = unit[_one_of_each(unit, order)].tolist()
+    choice.settle(rows, [0] * len(rows), classes, splits)
+    held: Booleans = choice.held[unit]
+    return held
+
+
+def _one_of_each(unit: Integers, order: Integers) -> Integers:
+    """The first image of each unit, in the order given; that of the lowest key would put large units first."""
+    first = np.zeros(len(unit), dtype=np.bool_)
+    first[np.unique(unit, return_index=True)[1]] = True
+    return order[first[order]]
 
 
 class _Choice:
@@ -129,9 +139,21 @@ class _Choice:
         self.target = share * self.images
         self.weight = 1 / np.maximum(self.images, 1)
 
-    def units_of_class(self) -> list[int]:
-        """[K]: units that have images of the class."""
-        return [int(count) for count in (self.table > 0).sum(axis=0) + self.singles]
+    def settle(self, rows: Sequence[int], labels: Sequence[int], classes: Sequence[str], splits: Sequence[str]) -> None:
+        """Choose by the three steps below; rows and labels as `draw` takes them.
+
+        Raises ProtolensError when a class has fewer units than there are splits, or they cannot be shared out.
+        """
+        units = ((self.table > 0).sum(axis=0) + self.singles).tolist()
+        for name, have in zip(classes, units, strict=False):
+            if have < len(splits):
+                raise ProtolensError(
+                    f"class {name} has only {have} image{'s' * (have != 1)} or groups of images to share out, but "
+                    f"{', '.join(splits)} need one each; add some or remove the class"
+                )
+        self.draw(rows, labels)
+        self.come_nearer()
+        self.reach_every_class(classes, splits)
 
     def draw(self, rows: Sequence[int], labels: Sequence[int]) -> None:
         """Walk through all units and hold out each that brings the classes nearer to their shares.
