@@ -145,7 +145,7 @@ def _small(bands: int) -> nn.Sequential:
 
 
 def from_torchvision(name: str, **options: Any) -> nn.Module:
-    """A whole classification network of torchvision. options: of its function. Raises ProtolensError for a wrong name."""
+    """A whole classification network of torchvision. options: of its function. Raises ProtolensError if unknown."""
     from torchvision import models
 
     known = models.list_models(module=models)
