@@ -95,7 +95,7 @@ def _control(data: dict[str, Any], main: str) -> tuple[str, float]:
         share = validation["per_class"][training.index(max(training))] / max(1, validation["images"])
         return "always the most common class", share
     shown = [images / validation["images"] for images in validation["per_class"] if images]
-    return "a constant score, mean average precision", sum(shown) / max(1, len(shown))
+    return "precision of a constant score", sum(shown) / max(1, len(shown))
 
 
 def _validation(figure: str, style: str, history: Sequence[dict[str, Any]]) -> Curve:
