@@ -61,7 +61,7 @@ def fidelity_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
     found = evaluation.get("interpretation", {})
     if "fidelity" not in found:
         return []
-    right = evaluation["right"] / evaluation["images"]
+    right = evaluation["accuracy" if "accuracy" in evaluation else "subset_accuracy"]
     rows = [
         ("fidelity", "fidelity", percent(found["fidelity"]),
          "share of test images that the interpreter gives the class that the network gives them", "100 % is best"),
