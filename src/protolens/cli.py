@@ -13,6 +13,7 @@ from protolens.words import dotted_settings, make_parser
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from protolens.evaluation import Evaluation
     from protolens.train import Run
@@ -88,7 +89,8 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     if run.facts["chosen"]:  # not where nothing is trained
         chosen = run.facts["chosen"][-1]
         result |= {"stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
-        score = f"validation {config.train.select} {_figure(chosen['score'])}"
+        select, score = run.config.train.select, chosen["score"]
+        score = f"validation {select.replace('_', ' ')} {f'{score:.4f}' if select == 'loss' else _figure(score)}"
         said = f"epoch {chosen['epoch']} was chosen: {score}; "
     _tell(given, result, said + _next(folder))
     return 0
@@ -182,11 +184,11 @@ def do_evaluate_ensemble(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found))
         return 0
-    table = Table("", "accuracy", "", title=f"{found['images']:,} test images")
+    main = "accuracy" if "accuracy" in found else "mean_average_precision"
+    table = Table("", main.replace("_", " "), "", title=f"{found['images']:,} test images")
     for member in found["members"]:
-        table.add_row(member["run"], _figure(member["accuracy"]), "alone")
-    low, high = found["accuracy_interval"]
-    table.add_row("together", _figure(found["accuracy"]), f"95 % interval {_figure(low)} to {_figure(high)}")
+        table.add_row(member["run"], _figure(member[main]), "alone")
+    table.add_row("together", _figure(found[main]), _interval(found[f"{main}_interval"]))
     _console().print(table)
     return 0
 
@@ -196,14 +198,38 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     from rich.table import Table
 
     scores = evaluation.content
-    low, high = scores["accuracy_interval"]
-    table = Table("test split", "value", "", title=f"{run.folder}: {scores['images']:,} test images")
-    table.add_row("accuracy", _figure(scores["accuracy"]), f"95 % interval {_figure(low)} to {_figure(high)}")
+    title = f"{run.folder}: {scores['images']:,} test images"
+    if "accuracy" not in scores:
+        for part in tables_of_several(scores, title):
+            _console().print(part)
+        return
+    table = Table("test split", "value", "", title=title)
+    table.add_row("accuracy", _figure(scores["accuracy"]), _interval(scores["accuracy_interval"]))
     table.add_row("balanced accuracy", _figure(scores["balanced_accuracy"]), "mean of the classes' recall")
     area = scores["area_under_roc"]
     table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
     table.add_row("most common class", _figure(scores["always_most_common_class"]), "accuracy of always saying it")
     _console().print(table)
+
+
+def tables_of_several(scores: dict[str, Any], title: str) -> "tuple[Table, Table]":
+    """The figures, and those of each class, of an evaluation on images that can show several classes."""
+    from rich.table import Table
+
+    table = Table("test split", "value", "", title=title)
+    interval = _interval(scores["mean_average_precision_interval"])
+    table.add_row("mean average precision", _figure(scores["mean_average_precision"]), interval)
+    table.add_row("constant score", _figure(scores["constant_score"]), "the same of a model that knows nothing")
+    table.add_row("micro F1", _figure(scores["micro_f1"]), "over all classes of all images")
+    table.add_row("macro F1", _figure(scores["macro_f1"]), "mean of the classes' F1")
+    table.add_row(
+        "all classes right", _figure(scores["subset_accuracy"]), _interval(scores["subset_accuracy_interval"])
+    )
+    columns = ("average_precision", "precision", "recall", "f1")
+    classes = Table("class", "images", "average precision", "precision", "recall", "F1")
+    for entry in scores["classes"]:
+        classes.add_row(entry["name"], f"{entry['images']:,}", *(_figure(entry[column]) for column in columns))
+    return table, classes
 
 
 def do_explain(given: argparse.Namespace) -> int:
@@ -327,8 +353,12 @@ def _given(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in inner.items() if value is not None}
 
 
-def _figure(share: float) -> str:
-    return f"{100 * share:.2f} %"
+def _figure(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.2f} %"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"95 % interval {_figure(ends[0])} to {_figure(ends[1])}" if ends else ""
 
 
 def _console() -> "Console":

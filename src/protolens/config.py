@@ -25,6 +25,7 @@ Count = Annotated[int, Gt(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+Selecting = Literal["auto", "accuracy", "balanced_accuracy", "mean_average_precision", "micro_f1", "loss"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -123,7 +124,9 @@ class TrainConfig:
     precision: Literal["float32", "bfloat16", "float16"] = option("float32", "mixed precision of the forward pass")
     compile: bool = option(False, "torch.compile the training step")
     class_weights: Literal["none", "balanced"] = option("none", "balanced: a class counts as much as any other")
-    select: Literal["accuracy", "balanced_accuracy", "loss"] = option("accuracy", "picks the epoch")
+    select: Selecting = option(
+        "auto", "picks the epoch: accuracy, or mean_average_precision where an image can show several classes"
+    )
     follow: bool = option(False, "after each epoch, note the use, norm and nearest code of every prototype")
     tensorboard: bool = option(False, "also write TensorBoard files (extra: tensorboard)")
     keep_memory: bool = option(True, "keep freed memory in the process: up to 1.8x faster on Linux CPUs")

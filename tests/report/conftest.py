@@ -82,6 +82,7 @@ class RunMaker:
     def config(self) -> dict[str, Any]:
         tables = to_mapping(RunConfig())
         tables["data"]["root"] = "/home/somebody/private"
+        tables["train"]["select"] = "accuracy"  # as fit writes down what "auto" has become
         stage = to_mapping(self.stage())
         return tables | {"model": {"name": self.model}, "stages": {stage.pop("name"): stage}}
 

@@ -4,7 +4,7 @@ import pytest
 
 from protolens.report.promises import before_sentence, conciseness_columns, fidelity_rows, promise_rows
 
-DATA = {"classes": ["cat", "dog"], "splits": {"test": {"per_class": [30, 10]}}}
+DATA = {"classes": ["cat", "dog"], "splits": {"test": {"images": 40, "per_class": [30, 10]}}}
 PROTOTYPES = [{"class": "cat"}, {"class": "dog"}, {"class": "dog"}]
 SCORES = {"accuracy": 0.979, "accuracy_interval": [0.958, 0.99]}
 

@@ -7,13 +7,14 @@ from typing import Any
 from protolens.data import open_data
 from protolens.errors import ProtolensError
 from protolens.evaluation.evaluation import refuse_other_images, scores
-from protolens.train import Run, assemble, predict
+from protolens.train import Run, assemble, main_figure, predict
 
 
 def evaluate_ensemble(runs: Sequence[Run | Path | str], *, device: str = "auto") -> dict[str, Any]:
     """The figures of an ensemble, the sum of its members' logits (ProtoPNet, sec. 3.2), on their test split.
 
-    Returns what evaluation.json says of one run, with "members": folder and accuracy of each. Nothing is written.
+    Returns what evaluation.json says of one run, with "members": folder and main figure of each (accuracy, or mean
+    average precision where an image can show several classes). Nothing is written.
     Raises ProtolensError for fewer than two runs, and for runs that were made with other images or classes.
     """
     members = [Run.open(run) for run in runs]
@@ -29,7 +30,8 @@ def evaluate_ensemble(runs: Sequence[Run | Path | str], *, device: str = "auto")
     refuse_other_images(first, data)
     with assemble(device) as team:
         logits = [predict(run.model().to(team.device), data.test, team) for run in members]
-    alone = [scores(each, data)["accuracy"] for each in logits]
+    main, seed = main_figure(data.task.several), first.config.seed
+    alone = [scores(each, data, seed)[main] for each in logits]
     pairs = zip(members, alone, strict=True)
     together = sum(logits[1:], start=logits[0])
-    return scores(together, data) | {"members": [{"run": str(run.folder), "accuracy": share} for run, share in pairs]}
+    return scores(together, data, seed) | {"members": [{"run": str(run.folder), main: share} for run, share in pairs]}

@@ -16,6 +16,7 @@ from protolens.evaluation.interpretation import conciseness, fidelity, to_predic
 from protolens.evaluation.overview import overview
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
+from protolens.evaluation.several import scores_of_several
 from protolens.files import read_json, write_json
 from protolens.models import PrototypeModel, evaluation_mode, load_model, state_digest
 from protolens.nn import classification
@@ -26,9 +27,13 @@ from protolens.train import (
     assemble,
     balanced_accuracy,
     batch_for,
+    classes_said,
+    classes_shown,
     confusion,
+    main_figure,
     mean_area_under_roc,
     predict,
+    share_of_equal,
 )
 
 THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # of conciseness, as FLINT's paper
@@ -42,8 +47,8 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images that were recognised."""
-        return float(self.content["accuracy"])
+        """Share of the test images that were recognised: all their classes, where they can show several."""
+        return float(self.content["right"] / self.content["images"])
 
 
 def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto") -> Evaluation:
@@ -65,9 +70,10 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         model = run.model().to(team.device)
         before = state_digest(model)
         sight = look(model, data.test, team)
-        content = {"model": before, "data": data.test.digest, **scores(sight.logits, data)}
+        figures = scores(sight.logits, data, run.config.seed)
+        content = {"model": before, "data": data.test.digest, **figures}
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
-        content["interpretation"] = interpretation(sight, data.test.labels)
+        content["interpretation"] = interpretation(sight, data)
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
@@ -93,8 +99,8 @@ class Sight:
 
     logits: Tensor  # [N, K]
     similarity: Tensor  # [N, P]
-    contributions: Tensor  # [N, P], to the predicted class
-    predictor: Tensor | None  # [N, K], of the network that the model interprets
+    contributions: Tensor  # [N, P], to the likeliest class
+    predictor: Tensor | None  # [N, K], logits of the network that the model interprets
 
 
 @torch.inference_mode()
@@ -116,31 +122,33 @@ def join(team: Team, parts: Sequence[Tensor]) -> Tensor:
     return team.gather(torch.cat(list(parts))).float().cpu()
 
 
-def interpretation(sight: Sight, labels: Tensor) -> dict[str, Any]:
+def interpretation(sight: Sight, data: DataSet) -> dict[str, Any]:
     """With how few prototypes decisions are made; for a model that interprets a network also how truly it does."""
     few = conciseness(sight.contributions, THRESHOLDS)
     found: dict[str, Any] = {"conciseness": dict(zip(map(str, THRESHOLDS), few, strict=True))}
     if sight.predictor is not None:
-        found["predictor_accuracy"] = accuracy(
-            confusion(sight.predictor.argmax(dim=1), labels, sight.predictor.shape[1])
-        )
-        found["fidelity"] = fidelity(sight.logits, sight.predictor)
+        task = data.task
+        said, shown = classes_said(sight.predictor, task.several), classes_shown(data.test.labels, len(task.classes))
+        found["predictor_accuracy"] = share_of_equal(said, shown)
+        found["fidelity"] = fidelity(sight.logits, sight.predictor, task.several)
     return found
 
 
 def before_steps(run: Run, data: DataSet, team: Team) -> dict[str, Any]:
-    """Test accuracy of the model as it was before each step that changed its prototypes, such as projection."""
-    found = {}
+    """The main figure of the model as it was before each step that changed its prototypes, such as projection."""
+    found, main = {}, main_figure(data.task.several)
     for path in sorted(run.folder.glob("before-*.safetensors")):
-        whole = scores(predict(load_model(path).to(team.device), data.test, team), data)
+        whole = scores(predict(load_model(path).to(team.device), data.test, team), data, run.config.seed)
         step = path.stem.removeprefix("before-")
-        found[step] = {name: whole[name] for name in ("accuracy", "accuracy_interval")}
+        found[step] = {name: whole[name] for name in (main, f"{main}_interval")}
     return found
 
 
-def scores(logits: Tensor, data: DataSet) -> dict[str, Any]:
-    """The figures of a split. logits: [N, K]."""
+def scores(logits: Tensor, data: DataSet, seed: int) -> dict[str, Any]:
+    """The figures of the test split. logits: [N, K]; seed: draws what an interval needs."""
     labels, classes = data.test.labels, data.task.classes
+    if data.task.several:
+        return scores_of_several(logits, labels, classes, seed)
     table = confusion(logits.argmax(dim=1), labels, len(classes))
     right, images = int(table.diagonal().sum()), len(labels)
     low, high = wilson_interval(right, images)

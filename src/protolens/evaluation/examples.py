@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from protolens.config import seed_of
 from protolens.data import Images, to_float
@@ -12,19 +13,20 @@ from protolens.data.pictures import to_png
 from protolens.explanation import Explanation, Subject, explain_images, heat_map
 from protolens.files import write_bytes
 from protolens.models import PrototypeModel
-from protolens.train import Run
+from protolens.train import Run, classes_said, classes_shown, in_words
 
 SAMPLE = 10  # images drawn at random
 EXAMPLES = 6  # recognised images, and as many mistaken ones
 
 
 def examples(run: Run, model: PrototypeModel, logits: Tensor, images: Images) -> dict[str, Any]:
-    """Explanations, with pictures, of a random sample, of recognised images and of the most confident mistakes."""
+    """Explanations, with pictures, of a random sample, of recognised images and of the worst mistakes."""
     usual = torch.tensor([prototype["usual_similarity"] for prototype in run.prototypes])
+    right, wrong = (choose_all_right, choose_most_wrong) if model.task.several else (choose_right, choose_wrong)
     kinds = {
         "sample": draw_sample(len(images), run.config.seed),
-        "right": choose_right(logits, images.labels),
-        "wrong": choose_wrong(logits, images.labels),
+        "right": right(logits, images.labels),
+        "wrong": wrong(logits, images.labels),
     }
     return {"examples": {kind: explain_some(run.folder, model, images, some, usual) for kind, some in kinds.items()}}
 
@@ -53,12 +55,39 @@ def choose_wrong(logits: Tensor, labels: Tensor) -> Tensor:
     return mistakes[confidence[mistakes].argsort(descending=True, stable=True)][:EXAMPLES]
 
 
+def choose_all_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Positions of images all of whose classes are right: for each class in turn one that shows it.
+
+    Of these the one of middling confidence, which is the probability of its least certain class. Both [N, K].
+    """
+    confidence = logits.abs().amin(dim=1)
+    left = (classes_said(logits, several=True) == labels.bool()).all(dim=1)
+    chosen: list[int] = []
+    for shown in labels.bool().T:
+        members = (left & shown).nonzero().flatten()
+        if len(members):
+            chosen.append(int(members[confidence[members].argsort(stable=True)[len(members) // 2]]))
+            left[chosen[-1]] = False
+    return torch.tensor(chosen[:EXAMPLES], dtype=torch.long)
+
+
+def choose_most_wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """Positions of the images with most wrong classes; of equally many, the largest loss first. Both [N, K]."""
+    wrong = (classes_said(logits, several=True) != labels.bool()).sum(dim=1)
+    loss = F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="none").mean(dim=1)
+    order = loss.argsort(descending=True, stable=True)
+    order = order[wrong[order].argsort(descending=True, stable=True)]
+    return order[wrong[order] > 0][:EXAMPLES]
+
+
 def explain_some(folder: Path, model: PrototypeModel, images: Images, chosen: Tensor, usual: Tensor) -> list[Any]:
     """Entries of evaluation.json for images of a split; their pictures are written to examples/."""
     if not len(chosen):
         return []
     pixels, classes = images.take(chosen), model.task.classes
-    subjects = [Subject(images.names[i], i, classes[int(images.labels[i])]) for i in chosen.tolist()]
+    shown = classes_shown(images.labels[chosen], len(classes))
+    labels = [in_words(own, classes) for own in shown]
+    subjects = [Subject(images.names[i], i, label) for i, label in zip(chosen.tolist(), labels, strict=True)]
     floats = to_float(pixels, model.device)
     with torch.inference_mode():
         decoded = model.decode(model.evidence(floats).code)

@@ -10,14 +10,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from protolens.train import classes_said, share_of_equal
 
-def fidelity(logits: Tensor, predictor: Tensor) -> float:
-    """Share of images that the interpreter gives the class that the network gives them. Both [N, K]."""
-    return float((logits.argmax(dim=1) == predictor.argmax(dim=1)).double().mean())
+
+def fidelity(logits: Tensor, predictor: Tensor, several: bool = False) -> float:
+    """Share of images that the interpreter gives the class, or all classes, that the network gives them.
+
+    logits, predictor: [N, K]; several: whether an image can show several classes.
+    """
+    return share_of_equal(classes_said(logits, several), classes_said(predictor, several))
 
 
 def to_predicted(contributions: Tensor, logits: Tensor) -> Tensor:
-    """What each prototype adds to the logit of the predicted class. [N, P, K], [N, K] -> [N, P]."""
+    """What each prototype adds to the logit of the likeliest class. [N, P, K], [N, K] -> [N, P]."""
     predicted = logits.argmax(dim=1)
     return contributions.gather(2, predicted[:, None, None].expand(-1, contributions.shape[1], 1)).squeeze(2)
 

@@ -16,14 +16,19 @@ from protolens.train import area_under_roc, batch_for
 NEAREST = 5  # neighbours that are asked
 
 
+def shows_class_of(labels: Tensor, class_of: Tensor) -> Tensor:
+    """Whether an image shows the class of a prototype, [N, P] of bool. labels: [N] or [N, K]; class_of: [P]."""
+    return labels[:, None] == class_of if labels.ndim == 1 else labels[:, class_of].bool()
+
+
 def own_class_nearest(similarity: Tensor, labels: Tensor, class_of: Tensor, count: int = NEAREST) -> float:
     """Share of an image's nearest prototypes that have its class, mean over images; higher is better, 0 to 1.
 
-    similarity: [N, P]; labels: [N]; class_of: [P]. Asks `count` prototypes, or as many as the image's class has where
-    these are fewer, so that 1 can be reached; an image whose class has none does not count.
+    similarity: [N, P]; labels: [N] or [N, K]; class_of: [P]. Asks `count` prototypes, or as many as the image's classes
+    have where these are fewer, so that 1 can be reached; an image whose classes have none does not count.
     """
     order = similarity.argsort(dim=1, descending=True, stable=True)
-    own = class_of[order] == labels[:, None]
+    own = shows_class_of(labels, class_of).gather(1, order)
     asked = own.sum(dim=1, keepdim=True).clamp_max(count)
     first = torch.arange(own.shape[1]) < asked
     share = (own & first).sum(dim=1).double() / asked[:, 0].clamp_min(1)
@@ -33,21 +38,21 @@ def own_class_nearest(similarity: Tensor, labels: Tensor, class_of: Tensor, coun
 def patches_of_own_class(similarity: Tensor, labels: Tensor, class_of: Tensor, count: int = NEAREST) -> float:
     """Share of a prototype's nearest images that have its class, mean over prototypes; higher is better, 0 to 1.
 
-    similarity: [N, P], where an image counts by its most similar patch; labels: [N]; class_of: [P].
+    similarity: [N, P], where an image counts by its most similar patch; labels: [N] or [N, K]; class_of: [P].
     """
     nearest = similarity.topk(min(count, len(similarity)), dim=0).indices
-    return float((labels[nearest] == class_of).double().mean())
+    return float(shows_class_of(labels, class_of).gather(0, nearest).double().mean())
 
 
 def stranger_overlap(similarity: Tensor, labels: Tensor, class_of: Tensor) -> float | None:
     """Chance that an image of another class is more like a prototype than one of its own class; lower is better.
 
     0: none ever is; 0.5: the class makes no difference. Mean over prototypes, None where no class can be compared.
-    similarity: [N, P]; labels: [N]; class_of: [P].
+    similarity: [N, P]; labels: [N] or [N, K]; class_of: [P].
     """
-    own = [labels == k for k in class_of.tolist()]
-    asked = [j for j, members in enumerate(own) if 0 < int(members.sum()) < len(labels)]
-    overlaps = [1 - area_under_roc(similarity[:, j], own[j]) for j in asked]
+    own = shows_class_of(labels, class_of)
+    asked = [j for j, members in enumerate(own.sum(dim=0).tolist()) if 0 < members < len(labels)]
+    overlaps = [1 - area_under_roc(similarity[:, j], own[:, j]) for j in asked]
     return sum(overlaps) / len(overlaps) if overlaps else None
 
 

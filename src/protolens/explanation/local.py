@@ -12,7 +12,7 @@ from protolens.data import read_image, to_float
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import Evidence, PrototypeModel, evaluation_mode
 from protolens.nn import locate
-from protolens.train import Run
+from protolens.train import Run, class_probabilities, classes_said, in_words
 
 PLACED = 20  # strongest reasons whose place and box are looked up; there may be 2,000 reasons and 50,000 pixels
 MAPPED = 6  # of these, those whose map is kept to be drawn: what a page shows at once
@@ -56,14 +56,15 @@ class Explanation:
     image: str
     index: int | None  # in its split, for an image of a data set
     label: str | None
-    predicted: str
-    explained: str  # the class whose logit is explained, the predicted one unless another was asked for
+    predicted: str  # where an image can show several classes, all of them: "water, road", or "none"
+    explained: str  # the class whose logit is explained, the likeliest one unless another was asked for
     probability: float  # of the explained class
     probabilities: dict[str, float]
     logit: float
     bias: float
     nearest: int  # the most similar prototype
     reasons: tuple[Reason, ...]
+    several: bool = False  # whether an image can show several classes, so that each has a probability of its own
     # similarity at each place, [h, w], to the strongest prototypes; only to be drawn, and not in to_dict
     maps: Mapping[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
@@ -83,6 +84,11 @@ class Explanation:
     def sentence(self) -> str:
         """The decision in words."""
         first = f"{self.explained}, with {percent(self.probability)}."
+        if self.several and self.predicted == self.explained:
+            first = f"Shows {first}"
+        elif self.several:
+            shows = "none of the classes" if self.predicted == "none" else self.predicted
+            first = f"Shows {shows}; {self.explained} with {percent(self.probability)}."
         voices = (("for", next((r for r in self.reasons if r.lift > 0), None)),
                   ("against", next((r for r in self.reasons if r.lift < 0), None)))  # fmt: skip
         said = [f"prototype {r.prototype} ({r.class_name}) speaks {how} it most" for how, r in voices if r]
@@ -107,20 +113,19 @@ def explain_images(
     """Explain a batch of images; the model is left as it was.
 
     images: [B, C, H, W], floats in [0, 1]; usual: [P], mean similarities over the training images, 0 if not given;
-    target: the class to explain, instead of each image's predicted one. Raises ProtolensError for an unknown class.
+    target: the class to explain, instead of each image's likeliest one. Raises ProtolensError for an unknown class.
     """
-    classes = model.task.classes
+    classes, several = model.task.classes, model.task.several
     if target is not None and target not in classes:
         raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
     evidence, weights, bias, class_of = _look(model, images)
     if usual is None or not model.linear:  # no image is average to a head that chooses
         usual = torch.zeros(len(class_of))
-    explanations = []
+    said, explanations = classes_said(evidence.logits, several), []
     for row, subject in enumerate(subjects):
         logits, similarity = evidence.logits[row], evidence.similarity[row]
-        predicted = int(logits.argmax())
-        explained = classes.index(target) if target is not None else predicted
-        probabilities = logits.double().softmax(dim=0).tolist()
+        explained = classes.index(target) if target is not None else int(logits.argmax())
+        probabilities = class_probabilities(logits, several).tolist()
         columns = (similarity.tolist(), weights[row, :, explained].tolist(), usual.tolist())
         reasons = [
             Reason(number, classes[class_of[number]], like, weight, like * weight, often)
@@ -133,7 +138,7 @@ def explain_images(
         explanations.append(
             Explanation(
                 **vars(subject),
-                predicted=classes[predicted],
+                predicted=in_words(said[row], classes),
                 explained=classes[explained],
                 probability=probabilities[explained],
                 probabilities=dict(zip(classes, probabilities, strict=True)),
@@ -141,6 +146,7 @@ def explain_images(
                 bias=float(bias[explained]),
                 nearest=int(similarity.argmax()),
                 reasons=tuple(reasons),
+                several=several,
                 maps=maps,
             )
         )

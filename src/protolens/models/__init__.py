@@ -4,7 +4,16 @@ May use: nn, data, config. base.py holds the contract, registry.py finds a model
 """
 
 from protolens.models.base import Evidence, PrototypeModel, Provenance, evaluation_mode
-from protolens.models.registry import MODELS, build_model, calendar, complete, model_class, settings_class, stage_names
+from protolens.models.registry import (
+    MODELS,
+    build_model,
+    calendar,
+    complete,
+    model_class,
+    models_for_several,
+    settings_class,
+    stage_names,
+)
 from protolens.models.weights import load_model, save_model, state_digest
 
 __all__ = [
@@ -18,6 +27,7 @@ __all__ = [
     "evaluation_mode",
     "load_model",
     "model_class",
+    "models_for_several",
     "save_model",
     "settings_class",
     "stage_names",

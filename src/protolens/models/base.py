@@ -58,6 +58,7 @@ class PrototypeModel(nn.Module, ABC):
 
     name: ClassVar[str]  # set by @register
     linear: ClassVar[bool] = True  # whether the same weights make the logits of every image
+    several: ClassVar[bool] = False  # whether it can learn from images that show several classes
     prototypes: VectorPrototypes
 
     def __init__(self, settings: Any, task: Task):

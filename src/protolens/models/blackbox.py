@@ -32,6 +32,7 @@ class Settings:
 class BlackBox(PrototypeModel):
     """A CNN and its last linear layer; the counterpart of every other model."""
 
+    several = True
     settings: Settings
     normalise: Normalise
 

@@ -59,6 +59,7 @@ def decoder_activation(settings: Settings, bands: int) -> Literal["relu", "sigmo
 class PrototypeDL(PrototypeModel):
     """Li et al. 2018. Prototypes have no class of their own: the head's weights give them one."""
 
+    several = True
     settings: Settings
 
     def __init__(self, settings: Settings, task: Task):

@@ -62,6 +62,11 @@ def _settings_of(name: str, chosen: Mapping[str, Any], where: str) -> Any:
     return build(_settings[name], values, where, "model", name)
 
 
+def models_for_several() -> list[str]:
+    """The names of the models that can learn from images that show several classes."""
+    return [name for name in MODELS if model_class(name).several]
+
+
 def calendar(model: PrototypeModel, changes: Mapping[str, Mapping[str, Any]], where: str = "protolens") -> list[Stage]:
     """The model's stages with a run's changes to them. Raises ProtolensError for an unknown stage or key."""
     stages = {stage.name: stage for stage in model.stages()}

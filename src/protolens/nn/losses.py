@@ -8,13 +8,18 @@ from torch.nn import functional as F
 
 
 def classification(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Softmax cross entropy, a weighted mean over the batch.
+    """Cross entropy, a weighted mean over the batch: of the softmax, or of each class alone where there may be several.
 
-    logits: [B, K]; labels: [B]; weights: [B], how much each image counts, or None for equally.
+    logits: [B, K]; labels: [B] class numbers, or [B, K] zeros and ones: then it is the mean over classes of the binary
+    cross entropy. weights: [B], how much each image counts, or None for equally.
     """
+    several = labels.ndim == 2
+    targets = labels.to(logits.dtype) if several else labels
+    entropy = F.binary_cross_entropy_with_logits if several else F.cross_entropy
     if weights is None:
-        return F.cross_entropy(logits, labels)
-    return (F.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
+        return entropy(logits, targets)
+    each = entropy(logits, targets, reduction="none")
+    return ((each.mean(dim=1) if several else each) * weights).sum() / weights.sum()
 
 
 def squared_error(pictures: Tensor, images: Tensor) -> Tensor:

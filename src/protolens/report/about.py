@@ -71,7 +71,7 @@ def data_section(run: Run) -> dict[str, Any]:
             "name": name,
             "images": [count(split["per_class"][k]) for split in splits.values()],
             "bar": f"{100 * training[k] / largest:.1f}%" if largest else "0%",
-            "share": percent(training[k] / max(1, sum(training))),
+            "share": percent(training[k] / max(1, splits["training"]["images"])),
         }
         for k, name in enumerate(data["classes"])
     ]
@@ -96,6 +96,9 @@ def _data_sentence(data: Mapping[str, Any]) -> str:
     else:
         each = count(low) if low == high else f"{count(low)} to {count(high)}"
         balance = f"the classes are even, {each} training images each"
+    if data.get("several"):
+        shown = three(sum(training) / splits["training"]["images"])
+        balance += f"; an image shows {shown} classes on average"
     kept = f"{count(splits['validation']['images'])} were kept aside to choose the epoch"
     test = f"{count(splits['test']['images'])} for the test"
     seen = counted(splits["training"]["images"], "image")

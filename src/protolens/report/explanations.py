@@ -41,6 +41,7 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
         set=run.facts["data"]["name"],
         sentence=f"{counted(len(whys), 'image')}, each with the prototypes that decided it.",
         whys=whys,
+        several=run.facts["data"].get("several", False),
         prototypes=prototypes,
     )
     write_json(folder / "explanations.json", facts(run, explanations))

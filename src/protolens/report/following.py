@@ -7,13 +7,14 @@ from typing import Any
 
 from protolens.report.charts import Chart, Curve, Marks, line_chart
 from protolens.report.numbers import SPACE, count, counted, percent, signed, three
+from protolens.report.several import main_figure_of
 from protolens.train import Run
 
 History = Sequence[Mapping[str, Any]]
 
 
 def followed_rows(run: Run, placed: bool) -> list[dict[str, str]]:
-    """A row for each step that followed a stage: what it did, and validation accuracy before and after.
+    """A row for each step that followed a stage: what it did, and the main validation figure before and after.
 
     placed: whether prototypes stand at places, so that they are projected onto patches and not onto whole images.
     """
@@ -22,11 +23,13 @@ def followed_rows(run: Run, placed: bool) -> list[dict[str, str]]:
             "stage": entry["stage"],
             "step": entry["step"],
             "did": in_words(entry, placed),
-            "before": percent(entry["before"]["accuracy"]),
-            "after": percent(entry["after"]["accuracy"]),
-            "change": points(entry["after"]["accuracy"] - entry["before"]["accuracy"]),
+            "figure": main.replace("_", " "),
+            "before": percent(entry["before"][main]),
+            "after": percent(entry["after"][main]),
+            "change": points(entry["after"][main] - entry["before"][main]),
         }
         for entry in run.facts.get("followed", [])
+        for main in [main_figure_of(entry["after"])]
     ]
 
 

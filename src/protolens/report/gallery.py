@@ -9,6 +9,7 @@ from typing import Any
 from protolens.report.numbers import count, counted, fixed, percent, signed, three
 from protolens.report.patches import Patch, read_patch
 from protolens.report.pictures import Album, Picture
+from protolens.report.several import shows
 from protolens.train import Run
 
 PURE = 0.8  # a prototype is called mixed when less than this share of its images is of one class
@@ -52,20 +53,47 @@ def read_prototypes(run: Run, album: Album, maximised: Sequence[str] | None = No
 
     maximised: files of the pictures that `evaluate` drew, one a prototype.
     """
-    total = sum(sum(entry["uses"]) for entry in run.prototypes)
+    total = sum(map(images_of, run.prototypes))
     twins, reach = _same_nearest(run.prototypes), used_reach(run.prototypes)
-    found = [_read(entry, album, total, twins[entry["prototype"]], reach) for entry in run.prototypes]
+    shares = shares_of_several(run.facts["data"])
+    found = [_read(entry, album, total, twins[entry["prototype"]], reach, shares) for entry in run.prototypes]
     if not maximised:
         return found
     return [replace(each, maximised=album.open(name, MEND)) for each, name in zip(found, maximised, strict=True)]
 
 
-def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int], reach: float | None) -> Prototype:
-    origin = entry["provenance"]
-    images = sum(entry["uses"])
+def images_of(entry: Mapping[str, Any]) -> int:
+    """How many training images use a prototype; runs of protolens 0.1.0 tell it by class alone."""
+    return int(entry["images"] if "images" in entry else sum(entry["uses"]))
+
+
+def is_unused(entry: Mapping[str, Any]) -> bool:
+    """Whether no training image uses a prototype; one may be used by images that show no class."""
+    return entry["most_used_by"] is None and not entry.get("images")
+
+
+def shares_of_several(data: Mapping[str, Any]) -> dict[str, float] | None:
+    """The share of training images that show a class, where an image can show several. data: as in run.json."""
+    training = data["splits"]["training"]
+    if not data.get("several"):
+        return None
+    return {name: n / training["images"] for name, n in zip(data["classes"], training["per_class"], strict=True)}
+
+
+def _read(
+    entry: Mapping[str, Any],
+    album: Album,
+    total: int,
+    twins: list[int],
+    reach: float | None,
+    shares: Mapping[str, float] | None,
+) -> Prototype:
+    origin, images = entry["provenance"], images_of(entry)
     use = "used by no training image"
     if images:
-        use = f"used by {counted(images, 'training image')} ({percent(images / total)})"
+        use = f"used by {counted(images, 'training image')} ({percent(images / total)}), "
+        most = entry["most_used_by"] or "no class"
+        use += f"{percent(entry['purity'])} of them {'show ' if shares and entry['most_used_by'] else ''}{most}"
     decoded = album.open(entry["decoded"], MEND) if entry["decoded"] else None
     nearest = album.open(entry["image"], MEND)
     return Prototype(
@@ -75,8 +103,8 @@ def _read(entry: Mapping[str, Any], album: Album, total: int, twins: list[int], 
         nearest=nearest,
         decoded=decoded,
         nearest_words=f"{short_name(origin['name'])} ({origin['label']})" if origin else "of unknown name",
-        use=f"{use}, {percent(entry['purity'])} of them {entry['most_used_by']}" if images else use,
-        findings=tuple(findings(entry, twins, blank=decoded is not None and decoded.blank, reach=reach)),
+        use=use,
+        findings=tuple(findings(entry, twins, decoded is not None and decoded.blank, reach, shares)),
         patch=read_patch(origin, nearest),
     )
 
@@ -88,25 +116,32 @@ def short_name(name: str) -> str:
 
 
 def findings(
-    entry: Mapping[str, Any], twins: Sequence[int] = (), blank: bool = False, reach: float | None = None
+    entry: Mapping[str, Any],
+    twins: Sequence[int] = (),
+    blank: bool = False,
+    reach: float | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> list[str]:
     """What is odd about a prototype, as words.
 
     twins: prototypes with the same nearest training image, or patch; blank: whether its decoded picture shows nothing;
-    reach: the largest distance from a used prototype to its nearest code.
+    reach: the largest distance from a used prototype to its nearest code; shares: of `shares_of_several`.
     """
     own, origin, user = entry["class"], entry["provenance"], entry["most_used_by"]
     said = []
-    if user is None:
+    if is_unused(entry):
         said.append("never used: every training image is more like another prototype")
         if has_left(entry, reach):
             distances = f"{three(entry['nearest_distance'])}, that of a used prototype at most {three(reach)}"
             said.append(f"left the data (out of distribution): its distance to the nearest code is {distances}")
-    elif user != own:
-        said.append(f"stands for {own} by its weight but is used most by {user}")
-    if user is not None and entry["purity"] < PURE:
-        said.append(f"mixed: only {percent(entry['purity'])} of its images are of one class")
-    if origin and origin["label"] != own:
+    elif shares:
+        said += _seldom_own(entry, shares)
+    else:
+        if user != own:
+            said.append(f"stands for {own} by its weight but is used most by {user}")
+        if entry["purity"] < PURE:
+            said.append(f"mixed: only {percent(entry['purity'])} of its images are of one class")
+    if origin and not shows(origin["label"], own, bool(shares)):
         said.append(f"looks like {origin['label']} (nearest training image) but speaks for {own}")
     if blank:
         said.append("its decoded picture is blank: the decoder has learnt nothing about it")
@@ -116,9 +151,18 @@ def findings(
     return said
 
 
+def _seldom_own(entry: Mapping[str, Any], shares: Mapping[str, float]) -> list[str]:
+    """Whether the images that use a prototype show its class less often than all images do."""
+    own = entry["class"]
+    share = entry["uses"][list(shares).index(own)] / images_of(entry)
+    if share >= shares[own]:
+        return []
+    return [f"stands for {own}, which {percent(share)} of its images show, and {percent(shares[own])} of all images"]
+
+
 def used_reach(entries: Sequence[Mapping[str, Any]]) -> float | None:
     """The largest distance from a used prototype to its nearest code; None where no distance is known."""
-    known = [entry["nearest_distance"] for entry in entries if entry["most_used_by"] is not None
+    known = [entry["nearest_distance"] for entry in entries if not is_unused(entry)
              and entry.get("nearest_distance") is not None]  # fmt: skip
     return max(known, default=None)
 
@@ -126,7 +170,7 @@ def used_reach(entries: Sequence[Mapping[str, Any]]) -> float | None:
 def has_left(entry: Mapping[str, Any], reach: float | None) -> bool:
     """Whether a prototype is unused, and farther from every code than any used one is from its nearest."""
     distance = entry.get("nearest_distance")
-    return entry["most_used_by"] is None and reach is not None and distance is not None and distance > reach
+    return is_unused(entry) and reach is not None and distance is not None and distance > reach
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from protolens.report.about import is_uneven, settings_rows
 from protolens.report.charts import Chart, Curve, Marks, line_chart
 from protolens.report.following import followed_rows, whereabouts_section
 from protolens.report.numbers import counted, percent, three
+from protolens.report.several import main_figure_of
 from protolens.train import Run
 from protolens.train.progress import duration
 
@@ -21,7 +22,7 @@ def learning_section(run: Run, placed: bool = False) -> dict[str, Any]:
     marks = find_marks(history, run.facts["chosen"])
     return {
         "sentence": _sentence(run, marks),
-        "charts": [*accuracy_charts(run, marks), *term_charts(history, stages, marks)] if history else [],
+        "charts": [*main_charts(run, marks), *term_charts(history, stages, marks)] if history else [],
         "stages": [_stage_row(stage, run) for stage in stages],
         "settings": settings_rows(run),
         "marks": marks,
@@ -65,29 +66,42 @@ def _stage_row(stage: dict[str, Any], run: Run) -> dict[str, Any]:
     }
 
 
-def accuracy_charts(run: Run, marks: Marks) -> list[Chart]:
-    """Validation accuracy from 0 to 100 %, and its last stretch enlarged."""
+def main_charts(run: Run, marks: Marks) -> list[Chart]:
+    """Validation accuracy, or mean average precision, from 0 to 100 %, and its last stretch enlarged."""
     history, data = run.history, run.facts["data"]
-    curves = [_validation("accuracy", "solid", history)]
-    if is_uneven(data):
+    main = main_figure_of(history[0]["validation"])
+    curves = [_validation(main, "solid", history)]
+    if main != "accuracy":
+        curves.append(_validation("micro_f1", "dashed", history))
+    elif is_uneven(data):
         curves.append(_validation("balanced_accuracy", "dashed", history))
-    images = data["splits"]["validation"]["per_class"]
-    common = data["splits"]["training"]["per_class"]
-    share = images[common.index(max(common))] / max(1, sum(images))
-    always = Curve("always the most common class", "dotted", [share] * len(history))
-    charts = [line_chart("accuracy", "Validation accuracy", [*curves, always], 0, 1, marks, "percent")]
+    words, share = _control(data, main)
+    control = Curve(words, "dotted", [share] * len(history))
+    title = f"Validation {main.replace('_', ' ')}"
+    charts = [line_chart(main.replace("_", "-"), title, [*curves, control], 0, 1, marks, "percent")]
     # the first quarter climbs too steeply for a close look
     late = [value for curve in curves for value in curve.values[len(history) // 4 :]]
     low, high = min(late), max(late)
     if len(history) >= ZOOM_FROM and high - low < 0.4:
-        title = "Validation accuracy, enlarged"
+        title += ", enlarged"
         charts.append(line_chart("zoom", title, curves, low, max(high, low + 0.004), marks, "percent"))
     return charts
 
 
+def _control(data: dict[str, Any], main: str) -> tuple[str, float]:
+    """What a model without a thought reaches in the main figure: in words, and the figure."""
+    validation, training = data["splits"]["validation"], data["splits"]["training"]["per_class"]
+    if main == "accuracy":
+        share = validation["per_class"][training.index(max(training))] / max(1, validation["images"])
+        return "always the most common class", share
+    shown = [images / validation["images"] for images in validation["per_class"] if images]
+    return "precision of a constant score", sum(shown) / max(1, len(shown))
+
+
 def _validation(figure: str, style: str, history: Sequence[dict[str, Any]]) -> Curve:
-    values = [float(line["validation"][figure]) for line in history]
-    return Curve(figure.replace("_", " "), style, values)
+    # undefined is none reached
+    values = [float(line["validation"][figure] or 0) for line in history]
+    return Curve(figure.replace("_", " ").replace("f1", "F1"), style, values)
 
 
 def term_charts(history: Sequence[dict[str, Any]], stages: Sequence[dict[str, Any]], marks: Marks) -> list[Chart]:

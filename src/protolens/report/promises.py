@@ -5,22 +5,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protolens.report.numbers import SPACE, percent, three
+from protolens.report.several import main_figure_of, with_interval
 
 STEPS = {"project": "projection", "prune": "pruning", "eliminate": "elimination"}
 
 
 def before_sentence(evaluation: Mapping[str, Any]) -> str:
-    """Test accuracy before each kind of step that changed the prototypes, beside that of the finished model."""
+    """The main test figure before each kind of step that changed the prototypes, and that of the finished model."""
     found = evaluation.get("before", {})
     if not found:
         return ""
-    before = "; ".join(f"before {STEPS.get(step, step)} {_with_interval(each)}" for step, each in found.items())
-    return f"Test accuracy {before}; of the finished model {_with_interval(evaluation)}."
-
-
-def _with_interval(found: Mapping[str, Any]) -> str:
-    low, high = found["accuracy_interval"]
-    return f"{percent(found['accuracy'])} (95 % interval {percent(low)} to {percent(high)})"
+    main = main_figure_of(evaluation)
+    before = "; ".join(f"before {STEPS.get(step, step)} {with_interval(each, main)}" for step, each in found.items())
+    return f"Test {main.replace('_', ' ')} {before}; of the finished model {with_interval(evaluation, main)}."
 
 
 def promise_rows(
@@ -54,9 +51,9 @@ def promise_rows(
 
 def _chance(data: Mapping[str, Any], prototypes: Sequence[Mapping[str, Any]]) -> float:
     """The chance that an image and a prototype, both drawn at random, have the same class."""
-    images, of_class = data["splits"]["test"]["per_class"], Counter(entry["class"] for entry in prototypes)
-    pairs = sum(number * of_class[name] for name, number in zip(data["classes"], images, strict=True))
-    return pairs / max(1, sum(images) * len(prototypes))
+    test, of_class = data["splits"]["test"], Counter(entry["class"] for entry in prototypes)
+    pairs = sum(number * of_class[name] for name, number in zip(data["classes"], test["per_class"], strict=True))
+    return pairs / max(1, test["images"] * len(prototypes))
 
 
 def fidelity_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -64,11 +61,12 @@ def fidelity_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
     found = evaluation.get("interpretation", {})
     if "fidelity" not in found:
         return []
+    right = evaluation["accuracy" if "accuracy" in evaluation else "subset_accuracy"]
     rows = [
         ("fidelity", "fidelity", percent(found["fidelity"]),
          "share of test images that the interpreter gives the class that the network gives them", "100 % is best"),
         ("network-accuracy", "accuracy of the network", percent(found["predictor_accuracy"]),
-         "test images that the interpreted network recognises", f"the interpreter: {percent(evaluation['accuracy'])}"),
+         "test images that the interpreted network recognises", f"the interpreter: {percent(right)}"),
     ]  # fmt: skip
     return [dict(zip(("id", "name", "value", "about", "beside"), row, strict=True)) for row in rows]
 

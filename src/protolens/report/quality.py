@@ -8,6 +8,7 @@ from protolens.evaluation import wilson_interval
 from protolens.report.about import is_uneven, most_common
 from protolens.report.numbers import SPACE, count, counted, percent, three
 from protolens.report.promises import before_sentence, conciseness_columns, fidelity_rows, promise_rows
+from protolens.report.several import section_of_several, verdict_of_several
 
 LEVELS = 8  # of shade in a table
 WORST = 10  # confusions that are told in words
@@ -15,7 +16,9 @@ NAMED = 3  # weak classes that a sentence names
 
 
 def verdict(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Accuracy with its interval, beside what always saying one class would reach."""
+    """Accuracy with its interval, beside what always saying one class would reach; or their counterparts."""
+    if "accuracy" not in evaluation:
+        return verdict_of_several(evaluation)
     low, high = evaluation["accuracy_interval"]
     interval = f"95 % interval {percent(low)} to {percent(high)}"
     right = f"{percent(evaluation['accuracy'])} of {counted(evaluation['images'], 'test image')} are recognised"
@@ -27,6 +30,20 @@ def quality_section(
     evaluation: Mapping[str, Any], data: Mapping[str, Any], prototypes: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """How good is it? data: as in run.json; prototypes: as in prototypes.json."""
+    several = "accuracy" not in evaluation
+    return (section_of_several(evaluation) if several else _section_of_one(evaluation, data)) | {
+        "several": several,
+        "images": count(evaluation["images"]),
+        "before": before_sentence(evaluation),
+        "promises": promise_rows(evaluation, data, prototypes),
+        "fidelity": fidelity_rows(evaluation),
+        "conciseness": conciseness_columns(evaluation),
+        "prototypes": count(len(prototypes)),
+    }
+
+
+def _section_of_one(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said only of images that show one class each."""
     table, names = evaluation["confusion"], [entry["name"] for entry in evaluation["classes"]]
     return {
         "sentence": " ".join([verdict(evaluation, data), *_weakest(evaluation)]),
@@ -37,12 +54,6 @@ def quality_section(
         "shades": shades(),
         "confusions": worst_confusions(table, names),
         "uneven": is_uneven(data),
-        "images": count(evaluation["images"]),
-        "before": before_sentence(evaluation),
-        "promises": promise_rows(evaluation, data, prototypes),
-        "fidelity": fidelity_rows(evaluation),
-        "conciseness": conciseness_columns(evaluation),
-        "prototypes": count(len(prototypes)),
     }
 
 

@@ -82,6 +82,7 @@ class Why:
     exact_bias: str
     exact_sum: str
     exact_logit: str
+    several: bool = False  # whether label and prediction can name several classes
 
     @property
     def placed(self) -> bool:
@@ -94,9 +95,8 @@ class Why:
         """The decision beside the truth, where that is known."""
         if self.label is None:
             return f"taken for {self.predicted}"
-        return (
-            f"{self.label}, recognised" if self.label == self.predicted else f"{self.label}, taken for {self.predicted}"
-        )
+        found = "recognised" if self.label == self.predicted else f"taken for {self.predicted}"
+        return f"{self.label}{':' if self.several else ','} {found}"
 
 
 class Scale:
@@ -169,6 +169,7 @@ def explain_why(
         exact_bias=signed(entry["bias"], EXACT),
         exact_sum=signed(entry["bias"] + sum(reason["contribution"] for reason in reasons), EXACT),
         exact_logit=signed(entry["logit"], EXACT),
+        several=entry.get("several", False),
     )
 
 

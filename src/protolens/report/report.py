@@ -26,6 +26,7 @@ def write_report(run: Run | Path | str) -> Path:
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
     data = run.facts["data"]
+    several = data.get("several", False)
     page = render(
         "report.html",
         name=name_of(run),
@@ -40,7 +41,8 @@ def write_report(run: Run | Path | str) -> Path:
         gallery=gallery_section(run, prototypes, evaluation.get("relevance") if evaluation else None),
         prototypes=prototypes,
         examples=examples,
-        samples=sample_section(examples) if examples else None,
+        samples=sample_section(examples, several) if examples else None,
+        several=several,
         again=again_section(run),
     )
     for name, content in make_figures(prototypes, examples).items():

@@ -10,6 +10,7 @@ from protolens.report.gallery import Prototype
 from protolens.report.numbers import count, counted
 from protolens.report.pictures import Album
 from protolens.report.reasons import Why, explain_why
+from protolens.report.several import shows
 from protolens.train import Run
 
 COLUMNS = 10
@@ -31,16 +32,17 @@ def read_examples(
     return {kind: [read(kind, entry) for entry in entries] for kind, entries in evaluation["examples"].items()}
 
 
-def sample_section(examples: Mapping[str, Sequence[Why]]) -> dict[str, Any]:
-    """What does it keep of an image?"""
+def sample_section(examples: Mapping[str, Sequence[Why]], several: bool = False) -> dict[str, Any]:
+    """What does it keep of an image? several: whether an image can show several classes."""
     sample = examples["sample"]
     right = sum(why.label == why.predicted for why in sample)
-    alike = sum(why.label == why.closest.class_name for why in sample)
+    alike = sum(shows(str(why.label), why.closest.class_name, several) for why in sample)
+    whose = "a class that the image shows" if several else "the image’s own class"
     drawn = unique([*examples["sample"], *examples["right"], *examples["wrong"]])
     return {
         "sentence": (
             f"Of {counted(len(sample), 'test image')} drawn at random, {count(right)} are recognised, and the closest "
-            f"prototype of {count(alike)} speaks for the image’s own class."
+            f"prototype of {count(alike)} speaks for {whose}."
         ),
         "sample": sample,
         "decoded": bool(sample) and sample[0].reconstruction is not None,

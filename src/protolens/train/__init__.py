@@ -3,10 +3,12 @@
 May use: models, nn, data, config. `fit` is the verb; Run reads what it left.
 """
 
+from protolens.train.classes import class_probabilities, classes_said, classes_shown, in_words, share_of_equal
 from protolens.train.converting import convert
 from protolens.train.fitting import fit
 from protolens.train.loop import StoppedError
 from protolens.train.record import Run
+from protolens.train.several import average_precisions, f1, figures_of_several, matches, number
 from protolens.train.team import Team, assemble
 from protolens.train.tracing import Trace, trace
 from protolens.train.validation import (
@@ -15,6 +17,7 @@ from protolens.train.validation import (
     balanced_accuracy,
     batch_for,
     confusion,
+    main_figure,
     mean_area_under_roc,
     predict,
 )
@@ -27,12 +30,23 @@ __all__ = [
     "accuracy",
     "area_under_roc",
     "assemble",
+    "average_precisions",
     "balanced_accuracy",
     "batch_for",
+    "class_probabilities",
+    "classes_said",
+    "classes_shown",
     "confusion",
     "convert",
+    "f1",
+    "figures_of_several",
     "fit",
+    "in_words",
+    "main_figure",
+    "matches",
     "mean_area_under_roc",
+    "number",
     "predict",
+    "share_of_equal",
     "trace",
 ]

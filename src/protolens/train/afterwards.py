@@ -15,6 +15,8 @@ from protolens.train.progress import validation_in_words
 from protolens.train.projection import eliminate, project, prune, scatter
 from protolens.train.validation import figures, predict
 
+# steps that know no class of an image, and so can follow where an image shows several
+FOR_SEVERAL = {"eliminate"}
 AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
     "scatter": scatter,
     "project": project,
@@ -24,13 +26,17 @@ AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
 }
 
 
-def check_afterwards(stages: list[Stage], where: str) -> None:
-    """Raise ProtolensError at the first step, or option of one, that does not exist."""
+def check_afterwards(stages: list[Stage], where: str, several: bool = False) -> None:
+    """Raise ProtolensError at the first step, or option of one, that does not exist, or is not for several classes."""
     for stage in stages:
         for step, options in stage.then.items():
             place = f"stages.{stage.name}.then."
             if step not in AFTERWARDS:
                 raise ProtolensError(f"{where}: {place}{step} is no step{did_you_mean(step, AFTERWARDS, place)}")
+            if several and step not in FOR_SEVERAL:
+                raise ProtolensError(
+                    f"{where}: {place}{step} needs images of one class each, and these can show several"
+                )
             known = _options(step)
             for name in options:
                 if name not in known:

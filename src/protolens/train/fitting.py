@@ -1,16 +1,27 @@
 """The verb `fit`: from images and settings to a finished run folder."""
 
 import platform
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 import protolens
-from protolens.config import RunConfig, Stage, to_mapping
-from protolens.data import Images, open_data, plain_batches
+from protolens.config import RunConfig, Selecting, Stage, to_mapping
+from protolens.data import DataSet, Images, open_data, plain_batches
+from protolens.errors import ProtolensError
 from protolens.files import write_json
-from protolens.models import PrototypeModel, build_model, calendar, complete, save_model, state_digest
+from protolens.models import (
+    PrototypeModel,
+    build_model,
+    calendar,
+    complete,
+    model_class,
+    models_for_several,
+    save_model,
+    state_digest,
+)
 from protolens.nn import Normalise
 from protolens.train.afterwards import check_afterwards, follow_stage
 from protolens.train.checkpoint import Position
@@ -20,7 +31,7 @@ from protolens.train.progress import Narrator
 from protolens.train.record import Record, Run, describe_data
 from protolens.train.team import assemble
 from protolens.train.tracing import provenance, trace, write_prototypes
-from protolens.train.validation import batch_for
+from protolens.train.validation import batch_for, figures, main_figure
 
 
 def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str = "protolens") -> Run:
@@ -34,9 +45,10 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
         if run.train.keep_memory and team.device.type == "cpu":
             keep_freed_memory()
         data = open_data(run.data)
+        run = settle(run, data, where)
         model = build_model(run.model, data.task, run.seed, where)
         stages = calendar(model, run.stages, where)
-        check_afterwards(stages, where)
+        check_afterwards(stages, where, data.task.several)
         record = Record(Path(folder), complete(run, model, stages), data, team.leads)
         with Narrator(team.leads) as narrator:
             model.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -46,6 +58,29 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
             finish(training, stages, position)
         team.any(False)  # the others wait until the run is written
     return Run.open(folder)
+
+
+def settle(run: RunConfig, data: DataSet, where: str) -> RunConfig:
+    """The run with the figure that selects, where that was left to the task.
+
+    Raises ProtolensError where model, weights of classes or that figure do not go with what the images can show.
+    """
+    task, name = data.task, str(run.model.get("name", ""))
+    if task.several and not model_class(name, where).several:
+        able = " and ".join(models_for_several())
+        raise ProtolensError(f"{where}: {name} needs images of one class each, and these can show several; {able} can")
+    if task.several and run.train.class_weights != "none":
+        raise ProtolensError(
+            f"{where}: train.class_weights = {run.train.class_weights} needs images of one class each, and these can "
+            "show several; write none"
+        )
+    select = main_figure(task.several) if run.train.select == "auto" else run.train.select
+    # of any logits: which figures there are
+    known = figures(torch.zeros(len(data.validation), len(task.classes)), data.validation.labels)
+    if known.get(select) is None:
+        there = " or ".join(figure for figure in get_args(Selecting) if known.get(figure) is not None)
+        raise ProtolensError(f"{where}: train.select = {select} is no figure of these validation images; write {there}")
+    return replace(run, train=replace(run.train, select=select))
 
 
 def train(training: Training, stages: list[Stage], resume: bool) -> Position:

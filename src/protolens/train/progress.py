@@ -75,8 +75,15 @@ class StageNarrator:
 
 def validation_in_words(figures: dict[str, float | None]) -> str:
     """The figures of an epoch in a line; one that is undefined is left out."""
-    shares = {"accuracy": "validation accuracy", "balanced_accuracy": "balanced", "area_under_roc": "area under ROC"}
-    values = ((words, figures[name], name) for name, words in shares.items())
+    shares = {
+        "accuracy": "validation accuracy",
+        "balanced_accuracy": "balanced",
+        "area_under_roc": "area under ROC",
+        "mean_average_precision": "validation mean average precision",
+        "micro_f1": "micro F1",
+        "subset_accuracy": "all classes right",
+    }
+    values = ((words, figures.get(name), name) for name, words in shares.items())
     said = (
         f"{words} {v:.4f}" if "roc" in name else f"{words} {100 * v:.2f} %"
         for words, v, name in values

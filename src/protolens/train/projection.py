@@ -170,7 +170,7 @@ def eliminate(model: PrototypeModel, images: Images) -> dict[str, object]:
     A class never loses its last prototype: the one nearest to an image stays.
     """
     found = trace(model, images)
-    return _drop(model, found.uses.sum(dim=1) > 0, found.similarity)
+    return _drop(model, found.images > 0, found.similarity)
 
 
 def _drop(model: PrototypeModel, stays: Tensor, rank: Tensor) -> dict[str, object]:

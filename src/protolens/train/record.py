@@ -6,14 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from protolens.config import RunConfig, build, read_recipe, to_mapping, to_toml
 from protolens.data import DataSet
 from protolens.errors import ProtolensError
 from protolens.files import cannot_write, read_json, write_text
 from protolens.models import PrototypeModel, load_model
 from protolens.train.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
+from protolens.train.classes import classes_shown
 
 # may differ between the processes that work on one run: they decide where it runs, not what comes out
 FREE = {"data.root", "data.workers", "data.memory", "train.device", "train.checkpoint_seconds", "train.keep_memory"}
@@ -120,7 +119,7 @@ def describe_data(data: DataSet) -> dict[str, Any]:
         images.name: {
             "images": len(images),
             "digest": images.digest,
-            "per_class": torch.bincount(images.labels, minlength=classes).tolist(),
+            "per_class": classes_shown(images.labels, classes).sum(dim=0).tolist(),
         }
         for images in (data.training, data.validation, data.test)
     }

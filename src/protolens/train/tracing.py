@@ -12,6 +12,7 @@ from protolens.data.pictures import to_png
 from protolens.files import write_bytes, write_json
 from protolens.models import PrototypeModel, Provenance, evaluation_mode
 from protolens.nn import locate, receptive_boxes
+from protolens.train.classes import classes_shown, in_words
 from protolens.train.validation import batch_for
 
 
@@ -21,7 +22,8 @@ class Trace:
 
     nearest: Tensor  # [P], index of the image most similar to each prototype
     similarity: Tensor  # [P], how similar that image is
-    uses: Tensor  # [P, K], images of each class to which the prototype is the most similar one
+    images: Tensor  # [P], images to which the prototype is the most similar one
+    uses: Tensor  # [P, K], those of them that show a class
     usual: Tensor  # [P], mean similarity over all images
     distance: Tensor | None  # [P], from each prototype to the nearest code, for models that measure one
 
@@ -32,7 +34,8 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
     prototypes, classes = len(model.prototypes), len(model.task.classes)
     nearest = torch.zeros(prototypes, dtype=torch.long, device=model.device)
     similarity = torch.full((prototypes,), -torch.inf, device=model.device)
-    uses = torch.zeros(prototypes * classes, dtype=torch.long, device=model.device)
+    users = torch.zeros(prototypes, dtype=torch.long, device=model.device)
+    uses = torch.zeros(prototypes, classes, dtype=torch.long, device=model.device)
     total = torch.zeros(prototypes, dtype=torch.float64, device=model.device)
     distance = torch.full((prototypes,), torch.inf, device=model.device)
     seen = 0
@@ -45,12 +48,14 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
             best, index = like.max(dim=0)
             nearest = torch.where(best > similarity, index + seen, nearest)
             similarity = torch.maximum(best, similarity)
-            uses += torch.bincount(like.argmax(dim=1) * classes + batch.labels, minlength=len(uses))
+            closest = like.argmax(dim=1)
+            users += torch.bincount(closest, minlength=prototypes)
+            uses.index_add_(0, closest, classes_shown(batch.labels, classes).long())
             total += like.sum(dim=0, dtype=torch.float64)
             seen += len(batch.labels)
     usual = (total / seen).float()
     known = distance.cpu() if bool(distance.isfinite().all()) else None
-    return Trace(nearest.cpu(), similarity.cpu(), uses.view(prototypes, classes).cpu(), usual.cpu(), known)
+    return Trace(nearest.cpu(), similarity.cpu(), users.cpu(), uses.cpu(), usual.cpu(), known)
 
 
 def whereabouts(model: PrototypeModel, images: Images) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def whereabouts(model: PrototypeModel, images: Images) -> dict[str, Any]:
     """
     found = trace(model, images)
     return {
-        "uses": found.uses.sum(dim=1).tolist(),
+        "uses": found.images.tolist(),
         "norm": model.prototypes.vectors.detach().norm(dim=1).tolist(),
         "distance": None if found.distance is None else found.distance.tolist(),
     }
@@ -68,12 +73,12 @@ def whereabouts(model: PrototypeModel, images: Images) -> dict[str, Any]:
 
 def provenance(model: PrototypeModel, found: Trace, images: Images) -> list[Provenance | None]:
     """The training image that stands for each prototype, and its place there if it has one."""
-    labels = images.labels[found.nearest].tolist()
     classes = model.task.classes
-    rows = zip(found.nearest.tolist(), labels, found.similarity.tolist(), places(model, found, images), strict=True)
+    shown = classes_shown(images.labels[found.nearest], len(classes))
+    rows = zip(found.nearest.tolist(), shown, found.similarity.tolist(), places(model, found, images), strict=True)
     return [
-        Provenance(images.name, index, images.names[index], classes[label], like, **where)
-        for index, label, like, where in rows
+        Provenance(images.name, index, images.names[index], in_words(own, classes), like, **where)
+        for index, own, like, where in rows
     ]
 
 
@@ -114,14 +119,15 @@ def write_prototypes(folder: Path, model: PrototypeModel, found: Trace, images: 
 
 def _describe(model: PrototypeModel, found: Trace, number: int) -> dict[str, Any]:
     classes, uses = model.task.classes, found.uses[number]
-    origin, count = model.provenance[number], int(uses.sum())
+    origin, count = model.provenance[number], int(found.images[number])
     return {
         "prototype": number,
         "class": classes[int(model.class_of()[number])],
         "weights": model.prototype_weights()[number].tolist(),
+        "images": count,
         "uses": uses.tolist(),
         "purity": float(uses.max()) / count if count else None,
-        "most_used_by": classes[int(uses.argmax())] if count else None,
+        "most_used_by": classes[int(uses.argmax())] if uses.any() else None,
         "usual_similarity": float(found.usual[number]),
         "nearest_distance": None if found.distance is None else float(found.distance[number]),
         "provenance": origin and vars(origin),

@@ -1,6 +1,7 @@
 """How well a model does on a split: what selects the epoch in training, and what `evaluate` builds upon."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from protolens.data import Images, plain_batches
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import classification
+from protolens.train.several import figures_of_several
 from protolens.train.team import Team
 
 LARGEST_BATCH = 1000
@@ -74,7 +76,12 @@ def mean_area_under_roc(probabilities: Tensor, labels: Tensor) -> float | None:
 
 
 def figures(logits: Tensor, labels: Tensor) -> dict[str, float | None]:
-    """The validation figures of an epoch; the area under ROC may be undefined. logits: [N, K]; labels: [N]."""
+    """The validation figures of an epoch; None where one is undefined.
+
+    logits: [N, K]; labels: [N], or [N, K] zeros and ones.
+    """
+    if labels.ndim == 2:
+        return figures_of_several(logits, labels)
     table = confusion(logits.argmax(dim=1), labels, logits.shape[1])
     return {
         "accuracy": accuracy(table),
@@ -82,6 +89,11 @@ def figures(logits: Tensor, labels: Tensor) -> dict[str, float | None]:
         "area_under_roc": mean_area_under_roc(logits.double().softmax(dim=1), labels),
         "loss": float(classification(logits, labels)),
     }
+
+
+def main_figure(several: bool) -> Literal["accuracy", "mean_average_precision"]:
+    """The figure that counts most, and selects where nothing else is wanted."""
+    return "mean_average_precision" if several else "accuracy"
 
 
 def better(select: str, value: float, best: float | None) -> bool:

@@ -1,0 +1,38 @@
+"""Which classes an image shows, by its label, and which a model says: one each, or any number.
+
+N images, K classes. Labels are [N] class numbers, or [N, K] zeros and ones where an image can show several classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def classes_shown(labels: Tensor, classes: int) -> Tensor:
+    """Whether an image shows a class, [N, K] of bool. labels: [N], or [N, K] zeros and ones."""
+    return (labels if labels.ndim == 2 else F.one_hot(labels, classes)).bool()
+
+
+def classes_said(logits: Tensor, several: bool) -> Tensor:
+    """Whether a model says a class, [N, K] of bool: the likeliest, or each whose probability is above one half.
+
+    logits: [N, K]; several: whether an image can show several classes, so that each has a probability of its own.
+    """
+    return logits > 0 if several else F.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()
+
+
+def class_probabilities(logits: Tensor, several: bool) -> Tensor:
+    """By softmax, or by the sigmoid of each class alone where there can be several. [..., K] -> [..., K], float64."""
+    return logits.double().sigmoid() if several else logits.double().softmax(dim=-1)
+
+
+def share_of_equal(first: Tensor, second: Tensor) -> float:
+    """Share of images with the same classes in both. [N, K] of bool each."""
+    return float((first == second).all(dim=1).double().mean())
+
+
+def in_words(chosen: Tensor, classes: Sequence[str]) -> str:
+    """Names of classes: "water, road", or "none". chosen: [K] of bool."""
+    return ", ".join(classes[k] for k in torch.nonzero(chosen).flatten().tolist()) or "none"
