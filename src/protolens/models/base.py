@@ -83,6 +83,14 @@ class PrototypeModel(nn.Module, ABC):
     def stages(self) -> list[Stage]:
         """The calendar of training."""
 
+    def code(self, images: Tensor) -> Tensor:
+        """The code alone, [B, D] or [B, D, h, w], as in `evidence`."""
+        return self.evidence(images).code
+
+    def head_of_code(self) -> tuple[Tensor, Tensor] | None:
+        """For a model whose logits are linear in the pooled code: weights [K, D] and bias [K]; None for the others."""
+        return None
+
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, K]."""
         return self.evidence(images).logits
@@ -102,6 +110,10 @@ class PrototypeModel(nn.Module, ABC):
     def contributions(self, evidence: Evidence) -> Tensor:
         """What each prototype adds to each logit, [B, P, K]: with the bias, their sum over prototypes is the logits."""
         return evidence.similarity[:, :, None] * self.weights_for(evidence)
+
+    def contributions_of_places(self, evidence: Evidence) -> Tensor | None:
+        """What each place adds to each logit, [B, K, h, w]: the sum over places is the logit; None without such."""
+        return None
 
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""

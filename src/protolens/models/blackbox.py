@@ -48,6 +48,9 @@ class BlackBox(PrototypeModel):
         similarity = code @ self.prototypes.vectors.T
         return Evidence(logits=similarity + self.intercept, similarity=similarity, code=code)
 
+    def head_of_code(self) -> tuple[Tensor, Tensor]:
+        return self.prototypes.vectors, self.intercept
+
     def prototype_weights(self) -> Tensor:
         return torch.eye(len(self.task.classes), device=self.device)
 

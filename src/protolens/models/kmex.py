@@ -14,19 +14,18 @@ how places are put together is our reading of its abstract).
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from protolens.config import Count, Stage, Task, option, to_mapping
+from protolens.config import Count, Stage, Task, option
 from protolens.data import Batch
 from protolens.errors import ProtolensError
-from protolens.models.base import Evidence, PrototypeModel
-from protolens.models.registry import build_model, register
-from protolens.models.weights import load_model
+from protolens.models.base import Evidence
+from protolens.models.reading import NetworkSettings, ReadsNetwork
+from protolens.models.registry import register
 from protolens.nn import (
     ClassPrototypes,
     Tapped,
@@ -34,7 +33,6 @@ from protolens.nn import (
     euclidean,
     expanded_distance,
     find_layer,
-    find_maps,
     log_ratio,
     slots_of,
 )
@@ -43,11 +41,9 @@ NEVER = -1e4  # logit of a class that nothing speaks for
 
 
 @dataclass(frozen=True)
-class Settings:
-    """A model of protolens, or any network as the model `network`, and how its codes become prototypes."""
+class Settings(NetworkSettings):
+    """How the codes of a network become prototypes."""
 
-    of: dict[str, Any] = option({"name": "blackbox"}, "the network: a model of protolens with its settings")
-    weights: str = option("", "its trained weights: model.safetensors of its run; else those that `of` names")
     layer: str = option("", "layer whose output is the code, by its mean over places; else the network's own code")
     places: Literal["pooled", "map"] = option(
         "pooled", "prototypes stand for whole images, or at each place of the map, before it is pooled"
@@ -59,7 +55,7 @@ class Settings:
 
 
 @register("kmex", Settings)
-class KMEx(PrototypeModel):
+class KMEx(ReadsNetwork):
     """Gautam et al. 2024. The logit of a class is the largest similarity to a prototype of it."""
 
     linear = False
@@ -68,7 +64,6 @@ class KMEx(PrototypeModel):
 
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
-        self.network = build_model(settings.of, task, 0, "model.of").requires_grad_(False).eval()
         self.layer = self._find_layer()
         per_class = settings.per_class
         classes = len(task.classes)
@@ -77,25 +72,22 @@ class KMEx(PrototypeModel):
                 f"model.per_class has {len(per_class)} numbers for {classes} classes; write one for each, or one alone"
             )
         with torch.no_grad():
-            code = self.look(torch.rand(1, task.bands, *task.size))[0]
+            code = self._see(torch.rand(1, task.bands, *task.size))[0]
         self.prototypes = ClassPrototypes(per_class, classes, code.shape[1])
 
     def _find_layer(self) -> str:
         """The layer that is looked at; "" where the network tells its code itself."""
-        task, chosen = self.task, self.settings
-        if chosen.layer:
-            return find_layer(self.network, chosen.layer)
-        if chosen.places == "pooled":
+        if self.settings.layer:
+            return find_layer(self.network, self.settings.layer)
+        if self.settings.places == "pooled":
             return ""
-        found = find_maps(self.network, lambda images: self.network.evidence(images).code, task.bands, task.size)
-        if not found:
-            raise ProtolensError(
-                "no layer of the network gives maps whose mean over places is its code; name one by model.layer"
-            )
-        return found
+        layer = self.layer_before_pooling()
+        if not layer:
+            raise self.nothing_to_pool("model.layer")
+        return layer
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The code of images, [B, D] or [B, D, h, w] as `places` says, and the network's logits, [B, K]."""
+    def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same before codes get one length."""
         if self.layer:
             logits, (code,) = Tapped(self.network, out_of=[self.layer])(images)
         else:
@@ -107,18 +99,6 @@ class KMEx(PrototypeModel):
             shape = " x ".join(map(str, code.shape[1:]))
             raise ProtolensError(f"{self.layer} gives {shape} values for an image, no maps; name another model.layer")
         return code, logits
-
-    def load_pretrained(self) -> None:
-        if not self.settings.weights:
-            self.network.load_pretrained()
-            return
-        path = Path(self.settings.weights)
-        trained = load_model(path)
-        chosen = {"name": trained.name, **to_mapping(trained.settings)}
-        here = {"name": self.network.name, **to_mapping(self.network.settings)}
-        if chosen != here or trained.task != self.task:
-            raise ProtolensError(f"{path} holds another model, or one for other images, than model.of; convert it anew")
-        self.network.load_state_dict(trained.state_dict())
 
     def findings(self) -> str:
         if not self.layer:
@@ -133,10 +113,16 @@ class KMEx(PrototypeModel):
     def network_of_places(self) -> nn.Module | None:
         return Places(self) if self.settings.places == "map" else None
 
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The code of images, [B, D] or [B, D, h, w] as `places` says, and the network's logits, [B, K]."""
+        code, logits = self._see(images)
+        return F.normalize(code) if self.settings.similarity == "cosine" else code, logits
+
+    def code(self, images: Tensor) -> Tensor:
+        return self.look(images)[0]
+
     def evidence(self, images: Tensor) -> Evidence:
         code, logits = self.look(images)
-        if self.settings.similarity == "cosine":
-            code = F.normalize(code)
         maps = None
         if code.ndim == 2:
             similarity, distance = self.alike(code)
@@ -178,9 +164,6 @@ class KMEx(PrototypeModel):
         similarity = (maps * heard).sum(dim=1) / heard.sum(dim=1)
         distance = None if apart is None else apart.view(images, height * width, -1).amin(dim=1)
         return similarity, distance, maps.mT.reshape(images, -1, height, width), speaks.mean(dim=1)
-
-    def keep(self, kept: Tensor) -> None:
-        self.prototypes.keep(kept)  # those of the network are its own
 
     def weights_for(self, evidence: Evidence) -> Tensor:
         """The shares, for a prototype's own class: [B, P, K]."""

@@ -48,6 +48,7 @@ class Settings:
 class Network(PrototypeModel):
     """A classifier that ends in a linear layer; that layer is taken out and its rows are the prototypes."""
 
+    several = True
     settings: Settings
 
     def __init__(self, settings: Settings, task: Task):
@@ -102,6 +103,9 @@ class Network(PrototypeModel):
         code = self.network(self.normalise(images)).flatten(1)
         similarity = code @ self.prototypes.vectors.T
         return Evidence(logits=similarity + self.intercept, similarity=similarity, code=code)
+
+    def head_of_code(self) -> tuple[Tensor, Tensor]:
+        return self.prototypes.vectors, self.intercept
 
     def prototype_weights(self) -> Tensor:
         return torch.eye(len(self.task.classes), device=self.device)
