@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from protolens import __version__
-from protolens.cli import dotted_settings, main
+from protolens.cli import main
 
 SHORT = ["--epochs", "2"]
 
@@ -74,12 +74,6 @@ def test_a_recipe_that_is_no_toml_or_has_an_unknown_key_is_named(capsys, tmp_pat
     assert "mine.toml is not a readable TOML file" in fails(capsys, "fit", path)
     path.write_text("[data]\nnam = 'digits'\n")
     assert fails(capsys, "fit", path) == "mine.toml: data.nam is not a setting; did you mean data.name?"
-
-
-def test_dotted_words_become_nested_tables_and_the_others_stay():
-    plain, tables = dotted_settings(["fit", "--data.size", "32", "x", "--stages.train.rates.all=1e-3", "--resume"])
-    assert plain == ["fit", "x", "--resume"]
-    assert tables == {"data": {"size": "32"}, "stages": {"train": {"rates": {"all": "1e-3"}}}}
 
 
 def test_fit_leaves_a_run_folder_with_all_its_files_and_says_what_is_next(run, capsys):

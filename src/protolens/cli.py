@@ -5,96 +5,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from protolens import __version__
 from protolens.config import merge
 from protolens.errors import ProtolensError, did_you_mean
+from protolens.words import dotted_settings, make_parser
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from protolens.evaluation import Evaluation
     from protolens.train import Run
-
-SETTINGS = """\
-Every setting has a dotted name and can be changed behind the recipe:
-  --data.size 64 --model.prototypes 20 --stages.train.epochs 30 --train.batch 128
-`protolens list settings` names them all, `protolens list models` those of each model.
-"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, as everything here does. `verbs` holds the parser of each verb."""
-
-    verbs: dict[str, "Parser"]
-
-    def error(self, message: str) -> NoReturn:
-        """Turn argparse's complaint into the one exception."""
-        raise ProtolensError(f"{message}; `{self.prog} --help` shows the words")
-
-
-def make_parser() -> Parser:
-    """The verbs and their words."""
-    parser = Parser(prog="protolens", description="Image classifiers that show their reasons.", allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"protolens {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    parser.verbs = {}
-    common = Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    common.add_argument("--debug", action="store_true", help="show a traceback where something fails")
-
-    def verb(name: str, help: str, epilog: str = "") -> Parser:
-        kind = argparse.RawDescriptionHelpFormatter
-        made: Parser = verbs.add_parser(
-            name, help=help, description=help, epilog=epilog, parents=[common], formatter_class=kind, allow_abbrev=False
-        )
-        parser.verbs[name] = made
-        return made
-
-    demo = verb("demo", "Train on embedded digits, evaluate, explain: a report in under two minutes.")
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="run folder (default: %(default)s)")
-
-    fit = verb("fit", "Train a model; leaves a run folder with a report.", SETTINGS)
-    fit.add_argument("recipe", nargs="?", help="a name from `protolens list recipes`, or a TOML file")
-    fit.add_argument("--model", help="a name from `protolens list models` (default: prototypedl)")
-    fit.add_argument("--weights", help="safetensors file of a pretrained backbone; nothing is downloaded")
-    fit.add_argument("--data", help="a name from `protolens list data`, or folder:PATH (default: digits)")
-    fit.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else ~/.cache/protolens)")
-    fit.add_argument("--epochs", type=int, help="epochs of a model with one stage")
-    fit.add_argument("--seed", type=int, help="draws weights, order, augmentation and sampling (default: 0)")
-    fit.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    fit.add_argument("--leakage", help="an image that stands in two splits: stop, drop or allow (default: stop)")
-    fit.add_argument("--group", help="regular expression on paths: equal matches stay in one split")
-    fit.add_argument(
-        "--skip-unreadable", action="store_true", help="leave files out that cannot be read, and list them"
-    )
-    fit.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE, or runs/DATA-MODEL)")
-    fit.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
-
-    convert = verb("convert", "Let a trained run decide by centres of its codes (KMEx); nothing is trained.")
-    convert.add_argument("run", type=Path, help="folder of the trained run")
-    convert.add_argument("--per-class", type=int, help="prototypes of each class (default: 5)")
-    convert.add_argument("--similarity", help="distance, cosine or dot-product (default: distance)")
-    convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
-    convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
-    convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex)")
-
-    evaluate = verb("evaluate", "Score a run on its test split, once; writes evaluation.json and the report.")
-    evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
-    evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
-    evaluate.add_argument("--again", action="store_true", help="read the test split again")
-    evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-
-    explain = verb("explain", "Say why a run decides so about image files.")
-    explain.add_argument("run", type=Path, help="run folder")
-    explain.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
-    explain.add_argument("--target", help="explain the logit of this class instead of the predicted one")
-    explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
-
-    listing = verb("list", "Name what there is: models, data, recipes, settings.")
-    listing.add_argument("what", help="models, data, recipes or settings")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,27 +61,6 @@ def run(words: list[str]) -> int:
     if settings:
         raise ProtolensError(f"--{next(iter(settings))}. is a setting: only fit and convert take those")
     return {"demo": do_demo, "evaluate": do_evaluate, "explain": do_explain, "list": do_list}[given.verb](given)
-
-
-def dotted_settings(words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """The plain words, and nested tables from those like --model.prototypes 20 or --model.prototypes=20."""
-    plain: list[str] = []
-    tables: dict[str, Any] = {}
-    rest = iter(words)
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--") or "." not in name:
-            plain.append(word)
-            continue
-        if not equals:
-            value = next(rest, "")
-        if not value or value.startswith("--"):
-            raise ProtolensError(f"{name} needs a value behind it")
-        table: Any = value
-        for key in reversed(name[2:].split(".")):
-            table = {key: table}
-        tables = merge(tables, table)
-    return plain, tables
 
 
 def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
