@@ -123,10 +123,11 @@ class PrototypeModel(nn.Module, ABC):
                 module.keep(kept)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, and a state with fewer prototypes than the model drops the others first."""
-        vectors = state_dict.get("prototypes.vectors")
-        if vectors is not None and len(vectors) < len(self.prototypes):
-            self.keep(torch.arange(len(vectors), device=self.device))
+        """As torch's, and a state with fewer prototypes than the model, or a model inside it, drops the others first."""
+        for place, module in self.named_modules():
+            vectors = state_dict.get(f"{place}.prototypes.vectors".lstrip("."))
+            if isinstance(module, PrototypeModel) and vectors is not None and len(vectors) < len(module.prototypes):
+                module.keep(torch.arange(len(vectors), device=self.device))
         return super().load_state_dict(state_dict, strict, assign)
 
     @property
