@@ -105,7 +105,7 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
         "seed": given.seed,
     }
     folder = given.out or given.run.parent / f"{given.run.name}-kmex"
-    run = convert(given.run, folder, merge(_given(named), settings))
+    run = convert(given.run, folder, merge(_given(named), settings), resume=given.resume)
     write_report(run)
     (step,) = run.facts["followed"]
     result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}

@@ -77,6 +77,7 @@ def words_of_convert(convert: Parser) -> None:
     convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
     convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
     convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex)")
+    convert.add_argument("--resume", action="store_true", help="go on with a conversion that was killed")
 
 
 def words_of_evaluate(evaluate: Parser) -> None:

@@ -16,7 +16,8 @@ from protolens.models import PrototypeModel, load_model
 from protolens.train.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
 
 # may differ between the processes that work on one run: they decide where it runs, not what comes out
-FREE = {"data.root", "data.workers", "data.memory", "train.device", "train.checkpoint_seconds", "train.keep_memory"}
+FREE = {f"data.{name}" for name in ("root", "workers", "memory")}
+FREE |= {f"train.{name}" for name in ("device", "checkpoint_seconds", "keep_memory", "keep_codes")}
 
 
 class Record:
