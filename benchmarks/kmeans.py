@@ -15,8 +15,9 @@ from common import Figure, arguments, in_turn, show
 from sklearn.cluster import KMeans
 
 from protolens.train import Team
-from protolens.train.clustering import Block, Pass, kmeans
+from protolens.train.clustering import kmeans
 from protolens.train.device import keep_freed_memory
+from protolens.train.embedding import Block, Pass
 
 FEATURES, CENTRES, ROUNDS = 256, 50, 10
 SMALL, MEDIUM, LARGE = 100_000, 400_000, 1_000_000

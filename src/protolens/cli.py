@@ -99,22 +99,26 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
 def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     """The verb `convert`."""
     from protolens.report import write_report
-    from protolens.train import convert
+    from protolens.train import convert, validation_in_words
 
+    to = given.to or "kmex"
+    layer: dict[str, Any] = {}
+    if given.layer:
+        layer = {"layer": " ".join(given.layer)} if to == "kmex" else {"layers": given.layer}
     named = {
         "data": {"name": given.data, "root": given.data_root},
-        "model": {"of": {"weights": given.weights}, "layer": given.layer, "places": given.places}
+        "model": {"of": {"weights": given.weights}, **layer, "places": given.places}
         | {"per_class": given.per_class, "similarity": given.similarity},
         "train": {"device": given.device},
         "seed": given.seed,
     }
-    folder = given.out or converted_name(given.network, given.data)
-    run = convert(given.network, folder, merge(_given(named), settings))
+    folder = given.out or converted_name(given.network, given.data, to)
+    run = convert(given.network, folder, merge(_given(named), settings), to=to, resume=given.resume)
     write_report(run)
     (step,) = run.facts["followed"]
     found = run.facts["model"]["found"]
     result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}
-    score = f"validation accuracy {_figure(step['after']['accuracy'])}"
+    score = validation_in_words(step["after"])
     said = f"{found} {step['centres']} prototypes from {step['vectors']:,} codes: {score}; "
     _tell(given, result | {"found": found}, said + _next(folder))
     return 0
@@ -140,12 +144,12 @@ def default_name(recipe: str | None, config: Any) -> str:
     return _plain(f"{config.data.name}-{config.model['name']}")
 
 
-def converted_name(network: str, data: str | None) -> Path:
+def converted_name(network: str, data: str | None, to: str) -> Path:
     """The folder of a converted network where none is given: beside its run, if it has one."""
     run = Path(network)
     if run.exists() or ":" not in network:
-        return run.parent / f"{run.name}-kmex"
-    return Path("runs") / _plain(f"{data or 'digits'}-{network}-kmex")
+        return run.parent / f"{run.name}-{to}"
+    return Path("runs") / _plain(f"{data or 'digits'}-{network}-{to}")
 
 
 def _plain(name: str) -> str:

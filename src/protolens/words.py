@@ -77,13 +77,15 @@ def words_of_convert(convert: Parser) -> None:
     convert.add_argument("--weights", help="weights of a network that is no run: safetensors, or a plain state dict")
     convert.add_argument("--data", help="its images: a name from `protolens list data`, or folder:PATH")
     convert.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else as in fit)")
-    convert.add_argument("--layer", help="layer that gives the code (default: found by trying the network)")
+    convert.add_argument("--to", help="kmex: nearest prototypes of classes, or concepts: clusters of places")
+    convert.add_argument("--layer", nargs="+", help="layer that gives the code; for concepts some (default: found)")
     convert.add_argument("--places", help="pooled: whole images, or map: each place of a map (default: pooled)")
     convert.add_argument("--per-class", type=int, help="prototypes of each class (default: 5)")
     convert.add_argument("--similarity", help="distance, cosine or dot-product (default: distance)")
     convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
     convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
     convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex, or runs/DATA-NETWORK-kmex)")
+    convert.add_argument("--resume", action="store_true", help="go on with a conversion that was killed")
 
 
 def words_of_evaluate(evaluate: Parser) -> None:
@@ -112,7 +114,7 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     "fit": (words_of_fit, "Train a model; leaves a run folder with a report.", SETTINGS),
     "convert": (
         words_of_convert,
-        "Let any trained network decide by centres of its codes (KMEx); nothing is trained.",
+        "Let any trained network decide by centres of its codes (KMEx), or by concepts; nothing is trained.",
         SETTINGS,
     ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from protolens.train import Team
-from protolens.train.clustering import Block, kmeans
+from protolens.train.clustering import kmeans
+from protolens.train.embedding import Block
 from tests.conftest import torchrun
 
 ALONE = Team(torch.device("cpu"))

@@ -141,7 +141,7 @@ class PrototypeModel(nn.Module, ABC):
                 module.keep(kept)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; where the state has fewer prototypes than the model, or a model in it, the others are dropped."""
+        """As torch's; where the state has fewer prototypes than the model, or one inside it, the others go first."""
         for place, module in self.named_modules():
             vectors = state_dict.get(f"{place}.prototypes.vectors".lstrip("."))
             if isinstance(module, PrototypeModel) and vectors is not None and len(vectors) < len(module.prototypes):

@@ -7,6 +7,7 @@ from protolens.train.classes import class_probabilities, classes_said, classes_s
 from protolens.train.converting import convert
 from protolens.train.fitting import fit
 from protolens.train.loop import StoppedError
+from protolens.train.progress import validation_in_words
 from protolens.train.record import Run
 from protolens.train.several import average_precisions, f1, figures_of_several, matches, number
 from protolens.train.team import Team, assemble
@@ -49,4 +50,5 @@ __all__ = [
     "predict",
     "share_of_equal",
     "trace",
+    "validation_in_words",
 ]

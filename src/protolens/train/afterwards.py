@@ -10,20 +10,20 @@ from protolens.config import Stage, seed_of
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import save_model
 from protolens.train.clustering import cluster
+from protolens.train.concepts import find_concepts
 from protolens.train.loop import Training
 from protolens.train.progress import validation_in_words
 from protolens.train.projection import eliminate, project, prune, scatter
 from protolens.train.validation import figures, predict
 
 # steps that know no class of an image, and so can follow where an image shows several
-FOR_SEVERAL = {"eliminate"}
-AFTERWARDS: Mapping[str, Callable[..., dict[str, object]]] = {
-    "scatter": scatter,
-    "project": project,
-    "prune": prune,
-    "eliminate": eliminate,
-    "cluster": cluster,
-}
+FOR_SEVERAL = {"concepts", "eliminate"}
+Step = Callable[..., dict[str, object]]
+# of model, training images and options: every process does the same
+ALIKE: Mapping[str, Step] = {"scatter": scatter, "project": project, "prune": prune, "eliminate": eliminate}
+# of training and options: the processes share the work
+TOGETHER: Mapping[str, Step] = {"cluster": cluster, "concepts": find_concepts}
+AFTERWARDS: Mapping[str, Step] = {**ALIKE, **TOGETHER}
 
 
 def check_afterwards(stages: list[Stage], where: str, several: bool = False) -> None:
@@ -57,7 +57,8 @@ def follow_stage(training: Training, stage: Stage) -> list[dict[str, Any]]:
         if training.team.leads and stage.epochs:
             save_model(model, training.record.folder / f"before-{step}.safetensors", data.digests)
         torch.manual_seed(seed_of(training.run.seed, "step", stage.name, step))
-        did = AFTERWARDS[step](model, data.training, **_typed(step, options))
+        given = (training,) if step in TOGETHER else (model, data.training)
+        did = AFTERWARDS[step](*given, **_typed(step, options))
         training.team.share(model)
         after = figures(predict(model, data.validation, training.team), data.validation.labels)
         training.narrator.say(f"{step} after stage {stage.name}: {validation_in_words(after)}")

@@ -8,37 +8,22 @@ Lloyd: Least squares quantization in PCM, 1982. Arthur, Vassilvitskii: k-means++
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from protolens.data import Images, plain_batches
-from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import slots_of
+from protolens.train.embedding import ROWS_AT_ONCE, Block, Pass, embed
+from protolens.train.loop import Training
 from protolens.train.team import Team
-from protolens.train.validation import batch_for
 
 ROUNDS = 300
 TOLERANCE = 1e-4  # of the mean variance of a feature: if all centres together move less, squared, it is done
 STARTS, ROUNDS_OF_A_START = 4, 10  # on the sample
 SAMPLE, SAMPLE_PER_CENTRE = 50_000, 100
-ROWS_AT_ONCE = 8192
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some of the vectors. number: [n] int64 on the CPU, unique among all; vectors: [n, D]; group: [n] int64."""
-
-    number: Tensor
-    vectors: Tensor
-    group: Tensor
-
-
-Pass = Callable[[], Iterable[Block]]
-"""The blocks of this process, the same at each call."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +90,26 @@ def kmeans(
 
 
 @torch.no_grad()
-def cluster(model: PrototypeModel, images: Images, *, spherical: bool = False) -> dict[str, object]:
+def cluster(
+    training: Training, *, spherical: bool = False, memory: float = 0.25, shard: int = 1000
+) -> dict[str, object]:
     """Make the prototypes the centres of the codes of their classes' images, without augmentation (KMEx).
 
-    spherical: for codes of length 1. A class with fewer different codes than prototypes loses the others. The caller
-    seeds torch's global generator.
+    spherical: for codes of length 1; memory: GiB of codes above which they are written to files, shard: images of such
+    a file. A class with fewer different codes than prototypes loses the others. The caller seeds torch's global
+    generator, alike in all processes.
     """
-    with evaluation_mode(model):
-        batches = plain_batches(images, batch_for(images), model.device)
-        codes = torch.cat([model.evidence(batch.images).code for batch in batches])
-    block = Block(torch.arange(len(codes)), codes, images.labels.to(codes.device))
+    model = training.model
     slots = slots_of(model.class_of(), len(model.task.classes))
     wanted = (slots >= 0).sum(dim=1).tolist()
-    found = kmeans(lambda: [block], wanted, Team(model.device), torch.initial_seed(), spherical=spherical)
+    blocks = embed(training, memory, shard)
+    found = kmeans(blocks, wanted, training.team, torch.initial_seed(), spherical=spherical)
     if len(found.centres) < len(model.prototypes):
         have = torch.bincount(found.group, minlength=len(slots))
         model.keep(slots[torch.arange(slots.shape[1], device=slots.device) < have[:, None]])
     model.prototypes.vectors.copy_(found.centres)
-    return {"centres": len(found.centres), "vectors": len(codes), "inertia": found.inertia, "rounds": found.rounds}
+    vectors = int(found.counts.sum())
+    return {"centres": len(found.centres), "vectors": vectors, "inertia": found.inertia, "rounds": found.rounds}
 
 
 def lloyd(

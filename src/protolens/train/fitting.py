@@ -1,6 +1,7 @@
 """The verb `fit`: from images and settings to a finished run folder."""
 
 import platform
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -26,6 +27,7 @@ from protolens.nn import Normalise
 from protolens.train.afterwards import check_afterwards, follow_stage
 from protolens.train.checkpoint import Position
 from protolens.train.device import keep_freed_memory
+from protolens.train.embedding import FOLDER
 from protolens.train.loop import Training, stop_politely
 from protolens.train.progress import Narrator
 from protolens.train.record import Record, Run, describe_data
@@ -101,6 +103,7 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
             training.train_stage(stage, position, checkpoint)
         checkpoint = None
         position = position.next_stage(stage.name, follow_stage(training, stage))
+        training.record.save(model, position, optimiser={}, scaler={})
     return position
 
 
@@ -124,6 +127,8 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
         "made_with": made_with(training),
     }
     write_json(folder / "run.json", facts)
+    if not training.run.train.keep_codes:
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def made_with(training: Training) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Training:
         """Train to the end of a stage and leave the model with the weights of its best epoch."""
         optimiser = make_optimiser(learning_groups(self.model, stage), stage, self.team.device)
         scaler = torch.amp.GradScaler(self.team.device.type, enabled=self.run.train.precision == "float16")
-        if resumed:
+        if resumed and resumed.optimiser:  # none was in use between two stages
             optimiser.load_state_dict(resumed.optimiser)
             scaler.load_state_dict(resumed.scaler)
         step = self.team.wrap(Step(self.model, stage))

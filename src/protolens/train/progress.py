@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -43,6 +43,26 @@ class Narrator:
         """Follow a stage of so many steps an epoch, of which `done` were taken in an earlier process."""
         task = self.bar.add_task(f"stage {stage.name}", total=stage.epochs * steps, completed=done, said="")
         yield StageNarrator(self, task, stage)
+        self.bar.remove_task(task)
+
+    @contextmanager
+    def counting(self, about: str, parts: int) -> Iterator[Callable[[], None]]:
+        """Follow work of so many parts; what it gives is called after each."""
+        task = self.bar.add_task(about, total=parts, said="")
+        started = said = time.monotonic()
+        done = 0
+
+        def step() -> None:
+            nonlocal done, said
+            done += 1
+            self.bar.advance(task)
+            now = time.monotonic()
+            if not self.shown and now - said > LINE_SECONDS:
+                said = now
+                left = duration((now - started) / done * (parts - done))
+                self.say(f"{about} {done} of {parts}; {left} left")
+
+        yield step
         self.bar.remove_task(task)
 
 

@@ -15,7 +15,8 @@ from protolens.train.checkpoint import Checkpoint, Position, load_checkpoint, sa
 from protolens.train.classes import classes_shown
 
 # may differ between the processes that work on one run: they decide where it runs, not what comes out
-FREE = {"data.root", "data.workers", "data.memory", "train.device", "train.checkpoint_seconds", "train.keep_memory"}
+FREE = {f"data.{name}" for name in ("root", "workers", "memory")}
+FREE |= {f"train.{name}" for name in ("device", "checkpoint_seconds", "keep_memory", "keep_codes")}
 
 
 class Record:
