@@ -13,6 +13,7 @@ from protolens.data import DataSet, Images, open_data, plain_batches
 from protolens.errors import ProtolensError
 from protolens.evaluation.examples import examples
 from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
+from protolens.evaluation.masks import scores_of_masks
 from protolens.evaluation.overview import overview
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
@@ -30,6 +31,7 @@ from protolens.train import (
     classes_said,
     classes_shown,
     confusion,
+    figures_of_several,
     main_figure,
     mean_area_under_roc,
     predict,
@@ -75,6 +77,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
         content["interpretation"] = interpretation(sight, data)
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
+        content["masks"] = scores_of_masks(model, data, team)
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
         assert state_digest(model) == before, "evaluation changed the model"
@@ -131,6 +134,9 @@ def interpretation(sight: Sight, data: DataSet) -> dict[str, Any]:
         said, shown = classes_said(sight.predictor, task.several), classes_shown(data.test.labels, len(task.classes))
         found["predictor_accuracy"] = share_of_equal(said, shown)
         found["fidelity"] = fidelity(sight.logits, sight.predictor, task.several)
+        if task.several:
+            figures = figures_of_several(sight.predictor, data.test.labels)
+            found["predictor_mean_average_precision"] = figures["mean_average_precision"]
     return found
 
 
