@@ -85,4 +85,4 @@ def torchrun(script: Path, text: str, words: Sequence[str], processes: int) -> N
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(places)}
     words = [*launch, str(script), *words]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-9000:]

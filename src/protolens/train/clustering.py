@@ -8,15 +8,17 @@ Lloyd: Least squares quantization in PCM, 1982. Arthur, Vassilvitskii: k-means++
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from protolens.nn import slots_of
-from protolens.train.embedding import ROWS_AT_ONCE, Block, Pass, embed
+from protolens.train.device import in_threads
+from protolens.train.embedding import Block, Pass, embed
 from protolens.train.loop import Training
 from protolens.train.team import Team
 
@@ -24,6 +26,7 @@ ROUNDS = 300
 TOLERANCE = 1e-4  # of the mean variance of a feature: if all centres together move less, squared, it is done
 STARTS, ROUNDS_OF_A_START = 4, 10  # on the sample
 SAMPLE, SAMPLE_PER_CENTRE = 50_000, 100
+ROWS = 2048  # at once
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def kmeans(
     """
     sample = draw_sample(blocks, wanted, team, seed)
     begin = best_start(sample, wanted, seed, spherical) if start is None else as_table(start, torch.tensor(wanted))
+    begin = Table(team.lead(begin.values), team.lead(begin.there))  # one bit apart they would not end in the same round
     table, sums, taken = lloyd(blocks, begin, sample, team, rounds, spherical)
     groups = torch.arange(len(wanted), device=table.values.device)[:, None].expand_as(table.there)
     there = table.there
@@ -136,14 +140,34 @@ def assign(blocks: Pass, table: Table, mean: Tensor, team: Team) -> Sums:
     offset = (0.5 * centred.square().sum(dim=1) + centred @ mean).where(table.there.flatten(), torch.inf)
     vectors = torch.zeros(groups * most, features, dtype=torch.float64, device=centred.device)
     counts = torch.zeros(groups * most, dtype=torch.int64, device=centred.device)
-    for block in blocks():
-        for part, group in zip(block.vectors.split(ROWS_AT_ONCE), block.group.split(ROWS_AT_ONCE), strict=True):
-            score = torch.addmm(offset, part, centred.T, alpha=-1).view(len(part), groups, most)
-            own = score[torch.arange(len(part), device=part.device), group] if groups > 1 else score[:, 0]
-            nearest = own.argmin(dim=1) + group * most
-            vectors += torch.zeros_like(centred).index_add_(0, nearest, part)
-            counts += torch.bincount(nearest, minlength=len(counts))
+    for some, count in in_threads(partial(sums_of, centred, offset, groups), parts_of(blocks), centred.device):
+        vectors += some
+        counts += count
     return Sums(team.sum(vectors).view(groups, most, features), team.sum(counts).view(groups, most))
+
+
+def parts_of(blocks: Pass) -> Iterator[tuple[Tensor, Tensor]]:
+    """Vectors [n, D] and their groups [n], so few that what is computed of them stays in a processor's cache."""
+    for block in blocks():
+        yield from zip(block.vectors.split(ROWS), block.group.split(ROWS), strict=True)
+
+
+def sums_of(centred: Tensor, offset: Tensor, groups: int, part: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """What a part adds to the vectors of each centre, [P, D], and to their number, [P]."""
+    vectors, group = part
+    score = scores(vectors, centred, offset).view(len(vectors), groups, len(centred) // groups)
+    own = score[torch.arange(len(vectors), device=vectors.device), group] if groups > 1 else score[:, 0]
+    nearest = own.min(dim=1).indices + group * own.shape[1]
+    return torch.zeros_like(centred).index_add_(0, nearest, vectors), torch.bincount(nearest, minlength=len(centred))
+
+
+def scores(vectors: Tensor, centred: Tensor, offset: Tensor) -> Tensor:
+    """offset - vectors x centred: [n, D], [P, D] and [P] -> [n, P]."""
+    if vectors.device.type != "cpu":
+        return torch.addmm(offset, vectors, centred.T, alpha=-1)
+    # numpy's product is a fifth faster than torch's on processors of AMD
+    product = vectors.numpy() @ centred.numpy().T
+    return torch.from_numpy(np.subtract(offset.numpy(), product, out=product))
 
 
 def average(sums: Sums, table: Table, sample: Sample, spherical: bool) -> Table:
@@ -189,13 +213,13 @@ def draw_sample(blocks: Pass, wanted: Sequence[int], team: Team, seed: int) -> S
 
 def survey(blocks: Pass, groups: int, team: Team) -> tuple[Tensor, Tensor, Tensor]:
     """Sum of squared lengths of each group [G], sum of all vectors [D], both in float64; vectors of each group [G]."""
-    parts = []
-    for block in blocks():
-        lengths = block.vectors.square().sum(dim=1, dtype=torch.float64)
-        squares = lengths.new_zeros(groups).index_add_(0, block.group, lengths)
-        total = block.vectors.sum(dim=0, dtype=torch.float64)
-        parts.append((squares, total, torch.bincount(block.group, minlength=groups)))
-    squares, total, sizes = (team.sum(torch.stack(column).sum(dim=0)) for column in zip(*parts, strict=True))
+    found: list[Tensor] = []
+    for vectors, group in parts_of(blocks):
+        lengths = torch.linalg.vector_norm(vectors, dim=1).double().square()
+        squares = lengths.new_zeros(groups).index_add_(0, group, lengths)
+        part = [squares, vectors.sum(dim=0).double(), torch.bincount(group, minlength=groups)]
+        found = [so_far + some for so_far, some in zip(found, part, strict=True)] if found else part
+    squares, total, sizes = map(team.sum, found)
     return squares, total, sizes
 
 

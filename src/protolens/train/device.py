@@ -2,13 +2,21 @@
 
 import ctypes
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 from protolens.config import TrainConfig
 from protolens.errors import ProtolensError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -55,3 +63,31 @@ def keep_freed_memory() -> None:
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, (1 << 31) - 1)
     libc.mallopt(top_pad, 64 << 20)
+
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:
+    """The work of each item, in their order; on a CPU in as many threads as torch has. Few items are held at a time.
+
+    torch's own threads wait for each other at every operation, which takes many times longer where cores are busy.
+    """
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[Result]] = deque()
+    torch.set_num_threads(1)
+    try:
+        with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -36,13 +36,19 @@ class Team:
         """Give every process the buffers of the leading one (batch normalisation keeps them apart in training)."""
         if self.size > 1:
             for buffer in module.buffers():
-                distributed.broadcast(buffer, 0)
+                self.lead(buffer)
+
+    def lead(self, value: Tensor) -> Tensor:
+        """The tensor of the leading process, which takes the place of the others'."""
+        if self.size > 1:
+            distributed.broadcast(value, 0)
+        return value
 
     def share(self, module: nn.Module) -> None:
         """Give every process the parameters and buffers of the leading one."""
         if self.size > 1:
             for parameter in module.parameters():
-                distributed.broadcast(parameter.detach(), 0)
+                self.lead(parameter.detach())
             self.share_buffers(module)
 
     def gather(self, part: Tensor) -> Tensor:
