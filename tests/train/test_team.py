@@ -62,3 +62,23 @@ def test_two_processes_hold_the_same_prototypes_after_projection_and_pruning(tmp
     assert first == second
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert [entry["step"] for entry in facts["followed"]] == ["project", "prune"]
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+import torch
+from protolens.train import assemble
+
+found = []
+for turn in range(8):
+    with assemble("cpu") as team:
+        found += team.gather(torch.tensor([10 * turn + team.rank])).tolist()
+Path(f"{sys.argv[1]}-{team.rank}").write_text(str(found))
+"""
+
+
+def test_a_job_can_assemble_again_and_again(tmp_path):
+    torchrun(tmp_path / "script.py", AGAIN, [str(tmp_path / "found")], processes=2)
+    expected = str([10 * turn + rank for turn in range(8) for rank in range(2)])
+    assert [path.read_text() for path in sorted(tmp_path.glob("found-*"))] == [expected, expected]

@@ -4,12 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from protolens.train.device import choose_device
+
+assemblies = count()  # of this process; all processes of a job run the same program, so they count alike
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,12 @@ def assemble(device: str) -> Iterator[Team]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    # a job may assemble several times: addresses of an earlier group would lead to processes that no longer listen
+    fresh = PrefixStore(f"protolens/{next(assemblies)}", store)
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=fresh, rank=rank, world_size=size)
     try:
-        yield Team(chosen, distributed.get_rank(), size)
+        yield Team(chosen, rank, size)
     finally:
         distributed.destroy_process_group()
