@@ -119,7 +119,8 @@ def make_row(
     }
 
 
-SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates")
+SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "precision", "f1", "iou")
+SHARES += ("purity", "constant_score")
 
 
 def to_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:
