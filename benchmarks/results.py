@@ -20,7 +20,7 @@ from protolens.config import read_run
 from protolens.evaluation import evaluate
 from protolens.files import read_json, write_json, write_text
 from protolens.report import write_report
-from protolens.train import Run, fit
+from protolens.train import Run, convert, fit
 from protolens.train.progress import duration
 
 ROOT = Path(__file__).parent.parent
@@ -30,16 +30,23 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Table:
-    """title: of the page; rows: figures of each recipe, with the least mean that is asked for, or None."""
+    """title: of the page; rows: figures of each recipe, with the least mean that is asked for, or None.
+
+    converted: whether each run is converted too; figures of what it becomes begin with "kmex.".
+    """
 
     title: str
     rows: dict[str, dict[str, float | None]]
+    converted: bool = False
 
 
 UNEVEN: dict[str, float | None] = {"accuracy": None, "balanced_accuracy": None, "area_under_roc": None}
 PROMISES: dict[str, float | None] = {
     f"prototypes.{name}": None
     for name in ("own_class_nearest", "patches_of_own_class", "consistency", "duplicates", "stranger_overlap")
+}
+CONVERTED: dict[str, float | None] = {
+    name: None for name in ("accuracy", "kmex.accuracy", "kmex.interpretation.fidelity", "kmex.prototypes.unused")
 }
 ALL = {
     "prototypedl": Table(
@@ -66,7 +73,23 @@ ALL = {
             },
         },
     ),
+    "kmex": Table(
+        "Black boxes and what KMEx makes of them",
+        {name: CONVERTED for name in ("mnist-blackbox", "fashion-mnist-blackbox", "cifar10-blackbox")},
+        converted=True,
+    ),
 }
+
+
+def convert_seed(recipe: str, seed: int) -> dict[str, Any]:
+    """The figures of the black box, and under "kmex" those of the run that it is converted to."""
+    content = run_seed(recipe, seed)
+    source = ROOT / "runs" / "results" / f"{recipe}-{seed}"
+    folder = source.with_name(f"{source.name}-kmex")
+    run = Run.open(folder) if (folder / "run.json").exists() else convert(source, folder, resume=True)
+    found = evaluate(run).content
+    write_report(run)
+    return content | {"kmex": found}
 
 
 def run_seed(recipe: str, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -120,7 +143,7 @@ def make_row(
 
 
 SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "precision", "f1", "iou")
-SHARES += ("purity", "constant_score")
+SHARES += ("purity", "constant_score", "unused")
 
 
 def to_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:
@@ -170,7 +193,8 @@ def write_table(path: Path, table: Table, only: str | None, seeds: tuple[int, ..
         if only and recipe != only:
             rows += kept
             continue
-        results = [run_seed(recipe, seed) for seed in seeds]
+        make = convert_seed if table.converted else run_seed
+        results = [make(recipe, seed) for seed in seeds]
         rows += [make_row(recipe, metric, goal, results, seeds) for metric, goal in figures.items()]
         later = [row for row in old if row["recipe"] not in {entry["recipe"] for entry in rows}]
         write_json(path.with_suffix(".json"), {"rows": [*rows, *later]})

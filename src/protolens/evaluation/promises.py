@@ -69,6 +69,11 @@ def duplicates(vectors: Tensor) -> float:
     return float((distance.amin(dim=1) <= mean / 1000).double().mean())
 
 
+def unused(similarity: Tensor) -> float:
+    """Share of prototypes that are the most similar one to no image; lower is better, 0 to 1. similarity: [N, P]."""
+    return 1 - len(similarity.argmax(dim=1).unique()) / similarity.shape[1]
+
+
 def spread(codes: Tensor) -> Tensor:
     """Mean squared distance between two of n codes, [..., n, D] -> [...]."""
     count = codes.shape[-2]
@@ -124,5 +129,6 @@ def promises(model: PrototypeModel, images: Images, similarity: Tensor, seed: in
         "patches_of_own_class": patches_of_own_class(similarity, images.labels, class_of),
         "consistency": consistency(model, images, similarity, seed),
         "duplicates": duplicates(vectors),
+        "unused": unused(similarity),
         "stranger_overlap": stranger_overlap(similarity, images.labels, class_of),
     }

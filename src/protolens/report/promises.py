@@ -38,6 +38,8 @@ def promise_rows(
          "how much the parts differ that a prototype finds in its nearest images, beside parts at random",
          "0: always the same part; 1: as random"),
         ("duplicates", "duplicates", percent, "share of prototypes that coincide with another", "0 % is best"),
+        ("unused", "never used", percent,
+         "share of prototypes that are the most similar one to no test image", "0 % is best"),
         ("stranger_overlap", "stranger overlap", percent,
          "chance that an image of another class is more like a prototype than one of its own class",
          "0 % is best; chance: 50.0 %"),
