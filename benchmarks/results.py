@@ -45,9 +45,9 @@ PROMISES: dict[str, float | None] = {
     f"prototypes.{name}": None
     for name in ("own_class_nearest", "patches_of_own_class", "consistency", "duplicates", "stranger_overlap")
 }
-CONVERTED: dict[str, float | None] = {
-    name: None for name in ("accuracy", "kmex.accuracy", "kmex.interpretation.fidelity", "kmex.prototypes.unused")
-}
+CONVERTED: dict[str, float | None] = dict.fromkeys(
+    ("accuracy", "kmex.accuracy", "kmex.interpretation.fidelity", "kmex.prototypes.unused")
+)
 ALL = {
     "prototypedl": Table(
         "PrototypeDL and its black box",
@@ -75,7 +75,7 @@ ALL = {
     ),
     "kmex": Table(
         "Black boxes and what KMEx makes of them",
-        {name: CONVERTED for name in ("mnist-blackbox", "fashion-mnist-blackbox", "cifar10-blackbox")},
+        dict.fromkeys(("mnist-blackbox", "fashion-mnist-blackbox", "cifar10-blackbox"), CONVERTED),
         converted=True,
     ),
 }
