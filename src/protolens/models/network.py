@@ -94,10 +94,11 @@ class Network(PrototypeModel):
         fill(tensors, Path(self.settings.weights), first_convolution(self.network))
 
     def findings(self) -> str:
-        return (
-            f"The code of {self.settings.source} is what goes into its layer {self.found.name}: "
-            f"{self.found.features:,} numbers."
+        where = f"what goes into its layer {self.found.name}: {self.found.features:,} numbers"
+        unknown = (
+            " Its weights may have been learnt from these very validation images." if self.settings.weights else ""
         )
+        return f"The code of {self.settings.source} is {where}.{unknown}"
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.network(self.normalise(images)).flatten(1)
