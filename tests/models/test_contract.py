@@ -23,12 +23,18 @@ SIZES = [(28, 28), (32, 32), (8, 8), (17, 23)]
 CHOICES = [
     {"name": "blackbox"},
     {"name": "blackbox", "network": "strong"},
+    {"name": "concepts"},
+    {"name": "concepts", "layers": ["layer2", "layer3"], "concepts": 7, "temperature": 0.5},
     {"name": "flint"},
     {"name": "flint", "mode": "post-hoc", "reconstruction": "absolute", "prototypes": 7},
     {"name": "flint", "network": "large", "prototypes": 36},
     {"name": "kmex"},
     {"name": "kmex", "of": {"name": "protovae", "per_class": 2}, "per_class": [1, 2, 3, 4], "similarity": "cosine"},
     {"name": "kmex", "of": {"name": "protopnet", "per_class": 2}, "similarity": "dot-product"},
+    {"name": "kmex", "of": {"name": "network"}, "places": "map", "per_class": 2},
+    {"name": "kmex", "of": {"name": "network"}, "layer": "layer3", "similarity": "cosine"},
+    {"name": "network"},
+    {"name": "network", "source": "torchvision:mobilenet_v3_small", "head": "new"},
     {"name": "pantypes"},
     {"name": "pantypes", "network": "large", "features": 16, "volume": "log", "scale": 0.1, "eliminate": False},
     {"name": "prototypedl"},
@@ -49,11 +55,13 @@ CHOICES = [
     },
 ]
 
-# a dot product is not largest where code and prototype are equal
+# a dot product is not largest where code and prototype are equal, nor are shares and means over places
 DISTANCES = [
     choice
     for choice in CHOICES
-    if choice["name"] not in ("blackbox", "flint") and choice.get("similarity") != "dot-product"
+    if choice["name"] not in ("blackbox", "concepts", "flint", "network")
+    and choice.get("similarity") != "dot-product"
+    and choice.get("places") != "map"
 ]
 
 

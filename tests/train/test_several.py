@@ -133,7 +133,8 @@ def test_the_file_of_prototypes_names_all_classes_of_the_nearest_image(several, 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - set(models_for_several())))
 def test_other_models_are_refused_by_a_sentence_that_names_those_that_can(several, tmp_path, name):
     with pytest.raises(
-        ProtolensError, match=f"{name} needs images of one class each, .*; blackbox and prototypedl can"
+        ProtolensError,
+        match=f"{name} needs images of one class each, .*; blackbox, concepts, network and prototypedl can",
     ):
         fit(digits_run(**PAIRS, model={"name": name}, stages={}), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ head is fitted to the shares. Either way what each place adds is known without a
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from protolens.nn import Tapped, VectorPrototypes, classification, expanded_dist
 class Settings(NetworkSettings):
     """Which maps are looked at, how many concepts there are, and what reads them."""
 
+    of: dict[str, Any] = option({"name": "network"}, "the network: a model of protolens with its settings")
     layers: tuple[str, ...] = option((), "layers whose maps are looked at, such as layer3 and layer4; else the last")
     concepts: Count = option(20, "clusters of places")
     head: Literal["auto", "own", "fitted"] = option(
@@ -69,6 +70,7 @@ class Concepts(ReadsNetwork):
         # of the usual code at a place, so that no layer outweighs the others
         self.register_buffer("scale", torch.ones(len(maps)))
         self.prototypes = VectorPrototypes(settings.concepts, sum(values.shape[1] for values in maps))
+        self.prototypes.requires_grad_(False)
         self.weight = nn.Parameter(torch.zeros(settings.concepts, len(task.classes)))
         self.intercept = nn.Parameter(torch.zeros(len(task.classes)))
 
@@ -127,7 +129,8 @@ class Concepts(ReadsNetwork):
         return {"classification": classification(evidence.logits, batch.labels, batch.weights)}
 
     def stages(self) -> list[Stage]:
-        return [Stage("concepts", epochs=0, rates={"prototypes": 1e-3}, then={"concepts": {}})]
+        rates = {"weight": 1e-3, "intercept": 1e-3}
+        return [Stage("concepts", epochs=0, rates=rates, then={"concepts": {}})]
 
 
 class Places(nn.Module):

@@ -188,17 +188,15 @@ def find_maps(network: nn.Module, code: Callable[[Tensor], Tensor], bands: int, 
 
     code: gives the code of images, [B, C, H, W] -> [B, D], by calling the network.
     """
-    probe = _Probe(network, code)
-    result, calls = try_out(probe, bands, size)
-    for call in reversed(calls):
-        maps = call.result
-        if result.ndim == 4 and maps.shape == result.shape and torch.equal(maps, result):
-            return call.name.removeprefix("network.")  # the network does not pool its code
-        if result.ndim != 2 or maps.ndim != 4 or maps.shape[2:].numel() == 1 or maps.shape[1] != result.shape[1]:
-            continue
-        if torch.allclose(maps.mean(dim=(2, 3)), result, rtol=1e-4, atol=1e-5):
-            return call.name.removeprefix("network.")
-    return ""
+    result, calls = try_out(_Probe(network, code), bands, size)
+    if result.ndim == 4:  # the network does not pool its code
+        found = [call for call in calls if torch.equal(call.result, result)]
+    else:
+        maps = [call for call in calls if call.result.ndim == 4 and call.result.shape[1] == result.shape[1]]
+        found = [call for call in maps if torch.allclose(call.result.mean(dim=(2, 3)), result, rtol=1e-4, atol=1e-5)]
+    # what pools a map gives one place, where the layer before it gives more; of equal ones the last
+    largest = max(reversed(found), key=lambda call: call.result[0, 0].numel(), default=None)
+    return largest.name.removeprefix("network.") if largest else ""
 
 
 class _Probe(nn.Module):
