@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,11 @@ def run(words: list[str]) -> int:
     return {"demo": do_demo, "evaluate": do_evaluate, "explain": do_explain, "list": do_list}[given.verb](given)
 
 
+def leads() -> bool:
+    """Whether this process is the only one, or of those that torchrun started the one that writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     """The verb `fit`."""
     from protolens.config import read_run
@@ -84,6 +90,8 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
         config = with_epochs(config, given.epochs, where)
     folder = given.out or Path("runs") / default_name(given.recipe, config)
     run = fit(config, folder, resume=given.resume, where=where)
+    if not leads():
+        return 0
     write_report(run)
     result, said = {"run": str(folder)}, ""
     if run.facts["chosen"]:  # not where nothing is trained
@@ -114,6 +122,8 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     }
     folder = given.out or converted_name(given.network, given.data, to)
     run = convert(given.network, folder, merge(_given(named), settings), to=to, resume=given.resume)
+    if not leads():
+        return 0
     write_report(run)
     (step,) = run.facts["followed"]
     found = run.facts["model"]["found"]
@@ -169,6 +179,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
         raise ProtolensError("evaluate takes one run; --ensemble lets several decide together")
     run = Run.open(given.runs[0])
     evaluation = evaluate(run, again=given.again, device=given.device)
+    if not leads():
+        return 0
     report = write_report(run)
     if given.json:
         print(json.dumps({**evaluation.content, "examples": None, "report": str(report)}))

@@ -77,7 +77,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
         content["interpretation"] = interpretation(sight, data)
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
-        content["masks"] = scores_of_masks(model, data, team)
+        content["masks"] = scores_of_masks(model, data.training, data.test, team)
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
         assert state_digest(model) == before, "evaluation changed the model"

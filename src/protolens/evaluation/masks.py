@@ -12,19 +12,22 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional as F
 
-from protolens.data import DataSet, Images, plain_batches
+from protolens.data import Images, plain_batches
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train import Team, batch_for
 
 NO_CLASS = 255  # of a pixel
 
 
-def scores_of_masks(model: PrototypeModel, data: DataSet, team: Team) -> dict[str, Any] | None:
-    """How well the maps of the test images tell classes apart; None without masks, or for a model without maps."""
-    if not data.test.has_masks or model.network_of_places() is None:
+def scores_of_masks(model: PrototypeModel, training: Images, asked: Images, team: Team) -> dict[str, Any] | None:
+    """How well the maps of a split tell classes apart, by what prototypes stand for in the training images.
+
+    None for images without masks, and for a model without maps.
+    """
+    if not asked.has_masks or model.network_of_places() is None:
         return None
-    classes = len(data.task.classes)
-    learnt, found = (tables(model, images, classes, team) for images in (data.training, data.test))
+    classes = len(model.task.classes)
+    learnt, found = (tables(model, images, classes, team) for images in (training, asked))
     return figures_of_table(found, majority(learnt))
 
 

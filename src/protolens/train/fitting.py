@@ -69,7 +69,8 @@ def settle(run: RunConfig, data: DataSet, where: str) -> RunConfig:
     """
     task, name = data.task, str(run.model.get("name", ""))
     if task.several and not model_class(name, where).several:
-        able = " and ".join(models_for_several())
+        *most, last = models_for_several()
+        able = f"{', '.join(most)} and {last}"
         raise ProtolensError(f"{where}: {name} needs images of one class each, and these can show several; {able} can")
     if task.several and run.train.class_weights != "none":
         raise ProtolensError(
