@@ -77,8 +77,8 @@ def several() -> Iterator[DataSet]:
         yield data
 
 
-def torchrun(script: Path, text: str, words: Sequence[str], processes: int) -> None:
-    """Write a script and run it in so many processes, one thread each; it can import the tests."""
+def torchrun(script: Path, text: str, words: Sequence[str], processes: int) -> str:
+    """Write a script, run it in so many processes, one thread each, and return what they print; it can import tests."""
     script.write_text(text)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     places = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -86,3 +86,4 @@ def torchrun(script: Path, text: str, words: Sequence[str], processes: int) -> N
     words = [*launch, str(script), *words]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-9000:]
+    return done.stdout

@@ -82,3 +82,20 @@ def test_a_job_can_assemble_again_and_again(tmp_path):
     torchrun(tmp_path / "script.py", AGAIN, [str(tmp_path / "found")], processes=2)
     expected = str([10 * turn + rank for turn in range(8) for rank in range(2)])
     assert [path.read_text() for path in sorted(tmp_path.glob("found-*"))] == [expected, expected]
+
+
+COMMAND = """
+import sys
+from protolens.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_one_process_speaks_for_all(tmp_path):
+    out = tmp_path / "run"
+    words = ["fit", "--model", "blackbox", "--data", "digits", "--epochs", "1", "--device", "cpu", "--out", str(out)]
+    said = torchrun(tmp_path / "script.py", COMMAND, words, processes=2)
+    assert said.count("epoch 1 was chosen") == 1
+    again = torchrun(tmp_path / "script.py", COMMAND, ["evaluate", str(out), "--device", "cpu", "--json"], processes=2)
+    assert json.loads(again)["images"] == 359
+    assert (out / "report.html").exists()
