@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from protolens.train import Team
 from protolens.train.clustering import kmeans
 from protolens.train.embedding import Block
+from protolens.train.lloyd import Assigner, Table
 from tests.conftest import torchrun
 
 ALONE = Team(torch.device("cpu"))
@@ -140,3 +141,26 @@ def test_two_processes_find_what_one_finds(tmp_path):
     assert two[0][1] == one[1]
     assert torch.allclose(torch.tensor(two[0][0]), torch.tensor(one[0]), rtol=1e-6)
     assert two[0][2] == pytest.approx(one[2], rel=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.sampled_from([1, 3, 20]))
+def test_comparing_only_where_a_centre_may_have_come_nearer_changes_nothing(seed, groups):
+    generator = torch.Generator().manual_seed(seed)
+    vectors, group = torch.randn(300, 4, generator=generator), torch.randint(groups, (300,), generator=generator)
+    blocks = [Block(part, vectors[part], group[part]) for part in torch.arange(300).split([0, 170, 130])]
+    values = torch.randn(groups, 5, 4, generator=generator)
+    there = torch.ones(groups, 5, dtype=torch.bool)
+    there[0, 4] = False
+    mean = vectors.mean(dim=0)
+    assigner = Assigner(lambda: blocks, mean, ALONE)
+    for _ in range(6):
+        found = assigner.assign(Table(values, there))
+        apart = torch.cdist(vectors[:, None], values[group]).squeeze(1).masked_fill(~there[group], torch.inf)
+        nearest = apart.argmin(dim=1)
+        for g in range(groups):
+            for m in range(5):
+                own = (group == g) & (nearest == m)
+                assert int(found.counts[g, m]) == int(own.sum())
+                torch.testing.assert_close(found.vectors[g, m], vectors[own].double().sum(dim=0), rtol=1e-4, atol=1e-4)
+        values = values + torch.randn(values.shape, generator=generator) * 0.1

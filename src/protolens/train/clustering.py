@@ -8,17 +8,16 @@ Lloyd: Least squares quantization in PCM, 1982. Arthur, Vassilvitskii: k-means++
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from protolens.nn import slots_of
-from protolens.train.device import in_threads
 from protolens.train.embedding import Block, Pass, embed
+from protolens.train.lloyd import Assigner, Sums, Table, parts_of
 from protolens.train.loop import Training
 from protolens.train.team import Team
 
@@ -26,7 +25,6 @@ ROUNDS = 300
 TOLERANCE = 1e-4  # of the mean variance of a feature: if all centres together move less, squared, it is done
 STARTS, ROUNDS_OF_A_START = 4, 10  # on the sample
 SAMPLE, SAMPLE_PER_CENTRE = 50_000, 100
-ROWS = 2048  # at once
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,6 @@ class Clusters:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Centres by group, filled up: values [G, M, D], and which places hold one, [G, M]."""
-
-    values: Tensor
-    there: Tensor
-
-
-@dataclass(frozen=True)
 class Sample:
     """Some vectors of each group, in a table, and what is known of all vectors."""
 
@@ -56,14 +46,6 @@ class Sample:
     mean: Tensor  # [D]
     variance: float  # of a feature, mean over features
     squares: Tensor  # [G], sum of squared lengths, float64
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What a pass adds up for each centre: vectors [G, M, D] in float64, and how many, [G, M]."""
-
-    vectors: Tensor
-    counts: Tensor
 
 
 def kmeans(
@@ -120,54 +102,14 @@ def lloyd(
     blocks: Pass, table: Table, sample: Sample, team: Team, rounds: int, spherical: bool
 ) -> tuple[Table, Sums, int]:
     """Assign and average in turn; returns the centres, what is assigned to them, and the rounds taken."""
+    assigner = Assigner(blocks, sample.mean, team)
     for taken in range(1, rounds + 1):  # noqa: B007  it is told
-        sums = assign(blocks, table, sample.mean, team)
-        moved = average(sums, table, sample, spherical)
+        moved = average(assigner.assign(table), table, sample, spherical)
         step = float((moved.values - table.values)[table.there].square().sum())
         table = moved
         if step <= TOLERANCE * sample.variance:
             break
-    return table, assign(blocks, table, sample.mean, team), taken
-
-
-def assign(blocks: Pass, table: Table, mean: Tensor, team: Team) -> Sums:
-    """One pass: add each vector to the sum of the nearest centre of its group.
-
-    The nearest by |c|^2 / 2 - v c, with centres c from the mean of all vectors, which keeps rounding small.
-    """
-    groups, most, features = table.values.shape
-    centred = (table.values - mean).flatten(0, 1)
-    offset = (0.5 * centred.square().sum(dim=1) + centred @ mean).where(table.there.flatten(), torch.inf)
-    vectors = torch.zeros(groups * most, features, dtype=torch.float64, device=centred.device)
-    counts = torch.zeros(groups * most, dtype=torch.int64, device=centred.device)
-    for some, count in in_threads(partial(sums_of, centred, offset, groups), parts_of(blocks), centred.device):
-        vectors += some
-        counts += count
-    return Sums(team.sum(vectors).view(groups, most, features), team.sum(counts).view(groups, most))
-
-
-def parts_of(blocks: Pass) -> Iterator[tuple[Tensor, Tensor]]:
-    """Vectors [n, D] and their groups [n], so few that what is computed of them stays in a processor's cache."""
-    for block in blocks():
-        yield from zip(block.vectors.split(ROWS), block.group.split(ROWS), strict=True)
-
-
-def sums_of(centred: Tensor, offset: Tensor, groups: int, part: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """What a part adds to the vectors of each centre, [P, D], and to their number, [P]."""
-    vectors, group = part
-    score = scores(vectors, centred, offset).view(len(vectors), groups, len(centred) // groups)
-    own = score[torch.arange(len(vectors), device=vectors.device), group] if groups > 1 else score[:, 0]
-    nearest = own.min(dim=1).indices + group * own.shape[1]
-    return torch.zeros_like(centred).index_add_(0, nearest, vectors), torch.bincount(nearest, minlength=len(centred))
-
-
-def scores(vectors: Tensor, centred: Tensor, offset: Tensor) -> Tensor:
-    """offset - vectors x centred: [n, D], [P, D] and [P] -> [n, P]."""
-    if vectors.device.type != "cpu":
-        return torch.addmm(offset, vectors, centred.T, alpha=-1)
-    # numpy's product is a fifth faster than torch's on processors of AMD
-    product = vectors.numpy() @ centred.numpy().T
-    return torch.from_numpy(np.subtract(offset.numpy(), product, out=product))
+    return table, assigner.assign(table), taken
 
 
 def average(sums: Sums, table: Table, sample: Sample, spherical: bool) -> Table:
