@@ -73,7 +73,7 @@ class Painter:
             to_picture(numbers_to_colours(seen.prototypes, colours), size),
             to_picture(adds_to_colours(seen.adds, self.largest), size),
             None if seen.mask is None else to_picture(numbers_to_colours(seen.mask, self.class_colours), size),
-            named_most(seen.prototypes, colours, [f"prototype {number}" for number in range(self.prototypes)]),
+            named_most(seen.prototypes, colours, [f"{number}:" for number in range(self.prototypes)]),
             () if seen.mask is None else named_most(seen.mask, self.class_colours, self.classes),
             signed(float(seen.adds.sum()), places([logit])),
         )

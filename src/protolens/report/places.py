@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from protolens.report.about import path_of
-from protolens.report.colours import OTHERS
 from protolens.report.figures import Cell, Line, draw, in_lines
 from protolens.report.gallery import Prototype
 from protolens.report.masks import masks_of
@@ -55,12 +54,11 @@ def places_section(evaluation: Mapping[str, Any], prototypes: Sequence[Prototype
     return {
         "sentence": _sentence(shares, masks),
         "legend": [
-            {"prototype": prototypes[number], "colour": painter.colour_of(number)}
-            | {"share": percent(shares[number]), "mostly": _mostly(masks, number, painter.classes)}
+            {"prototype": prototypes[number], "colour": painter.colour_of(number), "share": percent(shares[number])}
+            | _mostly(masks, number, painter.classes)
             for number in painter.coloured
         ],
-        "others": count(left) if (left := len(prototypes) - len(painter.coloured)) else "",
-        "grey": OTHERS,
+        "others": count(len(prototypes) - len(painter.coloured)),
         "scale": painter.scale,
         "masks": masks is not None,
     }
@@ -68,28 +66,24 @@ def places_section(evaluation: Mapping[str, Any], prototypes: Sequence[Prototype
 
 def _sentence(shares: Sequence[float], masks: Mapping[str, Any] | None) -> str:
     seen, most = sum(share >= SEEN for share in shares), max(range(len(shares)), key=shares.__getitem__)
-    said = (
-        f"Of {counted(len(shares), 'prototype')} {count(seen)} take {percent(SEEN)} or more of the places of the test "
-        f"images; prototype {most} takes most, {percent(shares[most])}"
-    )
+    whole = counted(len(shares), "prototype")
+    said = f"{f'All {whole}' if seen == len(shares) else f'{count(seen)} of {whole}'} take a hundredth or more of the "
+    said += f"places of the test images; prototype {most} takes most, {percent(shares[most])}."
     if masks:
-        always = masks["always_most_common_class"]["pixel_accuracy"]
+        right, always = masks["pixel_accuracy"], masks["always_most_common_class"]["pixel_accuracy"]
         said += (
-            f". Saying at each place the class that its prototype shows most in the training images is right for "
-            f"{percent(masks['pixel_accuracy'])} of the pixels; always saying the most common class, for "
-            f"{percent(always)}"
+            " Saying at each place the class that its prototype shows most in the training images is right for "
+            f"{percent(right)} of the pixels; always saying the most common class, for {percent(always)}."
         )
-    return f"{said}."
+    return said
 
 
-def _mostly(masks: Mapping[str, Any] | None, number: int, classes: Sequence[str]) -> str:
+def _mostly(masks: Mapping[str, Any] | None, number: int, classes: Sequence[str]) -> dict[str, str]:
     """The class that a prototype stands for, and how purely."""
     if masks is None:
-        return ""
+        return {"mostly": "", "purity": ""}
     found = masks["prototypes"][number]
-    if found["purity"] is None:
-        return "no test pixel"
-    return f"{classes[found['class']]} {percent(found['purity'])}"
+    return {"mostly": classes[found["class"]], "purity": percent(found["purity"])}
 
 
 def places_figure(whys: Sequence[Why], legend: Sequence[Mapping[str, Any]], painter: Painter) -> bytes:
@@ -102,7 +96,8 @@ def places_figure(whys: Sequence[Why], legend: Sequence[Mapping[str, Any]], pain
     ]
     means = []
     for entry in legend:
-        words = (f"prototype {entry['prototype'].number}", entry["mostly"] or f"{entry['share']} of places")
+        name = f"prototype {entry['prototype'].number}"
+        words = (name, entry["mostly"], entry["purity"]) if entry["mostly"] else (name, f"{entry['share']} of places")
         means.append(Cell(entry["prototype"].nearest.edged(entry["colour"]), words))
     if truth := [Cell(maps.mask) for _, maps in each if maps.mask]:
         lines.append(Line(truth, "true classes"))
