@@ -215,8 +215,9 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
 
     scores = evaluation.content
     title = f"{run.folder}: {scores['images']:,} test images"
+    masks = tables_of_masks(run, scores)
     if "accuracy" not in scores:
-        for part in tables_of_several(scores, title):
+        for part in (*tables_of_several(scores, title), *masks):
             _console().print(part)
         return
     table = Table("test split", "value", "", title=title)
@@ -225,7 +226,25 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     area = scores["area_under_roc"]
     table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
     table.add_row("most common class", _figure(scores["always_most_common_class"]), "accuracy of always saying it")
-    _console().print(table)
+    for part in (table, *masks):
+        _console().print(part)
+
+
+def tables_of_masks(run: "Run", scores: dict[str, Any]) -> "list[Table]":
+    """How well maps tell classes apart, where the evaluation says so."""
+    from rich.table import Table
+
+    from protolens.report.masks import class_rows, mask_rows, masks_of
+
+    found = masks_of(scores)
+    if not found:
+        return []
+    table = Table("maps beside masks", "value", "", title=f"{found['pixels']:,} test pixels")
+    for row in mask_rows(found):
+        table.add_row(row["name"], row["value"], row["beside"])
+    for row in class_rows(found, run.facts["data"]["classes"]):
+        table.add_row(f"IoU of {row['name']}", row["iou"], f"prototypes: {row['prototypes']}")
+    return [table]
 
 
 def tables_of_several(scores: dict[str, Any], title: str) -> "tuple[Table, Table]":

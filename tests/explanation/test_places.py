@@ -66,6 +66,26 @@ def test_an_explanation_with_places_is_plain_data(explained):
     assert content["reasons"][-1]["box"] is None
 
 
+@pytest.mark.parametrize("target", [None, "class 2"])
+@pytest.mark.parametrize("choice", [{"name": "concepts", "concepts": 6}, {"name": "kmex", "places": "map"}], ids=str)
+def test_what_is_seen_at_places_sums_to_the_logit_of_the_explained_class(choice, target):
+    of = {"name": "network", "source": "torchvision:resnet18"}
+    model = build_model({"of": of, **choice}, make_task(3, (64, 96)), 0).eval()
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    maps = model.evidence(images).maps.detach()
+    explanations = explain_images(model, images, [Subject("a"), Subject("b")], target=target)
+    for own, explanation in zip(maps, explanations, strict=True):
+        assert float(explanation.seen.adds.sum()) == pytest.approx(explanation.logit, rel=1e-4, abs=1e-4)
+        for row in range(own.shape[1]):
+            for column in range(own.shape[2]):
+                assert own[explanation.seen.prototypes[row, column], row, column] == own[:, row, column].max()
+        assert "seen" not in json.loads(json.dumps(explanation.to_dict()))
+
+
+def test_a_model_that_takes_the_best_place_does_not_sum_over_places(explained):
+    assert [explanation.seen for explanation in explained[2]] == [None, None]
+
+
 def test_a_model_without_places_has_none():
     model = build_model({"name": "prototypedl"}, make_task(), 0)
     explanation = explain_images(model, torch.rand(1, 1, 28, 28), [Subject("a")])[0]

@@ -14,6 +14,8 @@ from protolens.models import build_model, load_model, state_digest
 from protolens.train import Run, convert, fit
 from tests.conftest import digits_run, make_task
 
+NETWORK = {"name": "network", "source": "torchvision:resnet18"}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -37,6 +39,32 @@ def test_the_class_is_that_of_the_nearest_prototype_and_only_that_one_speaks(sim
         assert predicted == [0, 1, 1, 2, 2, 2, 3][nearest]
         assert contributions[row, :, predicted].nonzero().flatten().tolist() == [nearest]
         assert float(contributions[row, nearest, predicted]) == pytest.approx(alike[nearest], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["distance", "cosine", "dot-product"])
+@pytest.mark.parametrize("per_class", [2, [1, 3, 2, 1]])
+def test_each_place_adds_what_its_nearest_prototype_of_a_class_says(similarity, per_class):
+    choice = {"name": "kmex", "places": "map", "of": NETWORK, "per_class": per_class, "similarity": similarity}
+    model = build_model(choice, make_task(3, (64, 96)), 0).eval()
+    if per_class == 2:
+        model.keep(torch.tensor([0, 1, 3, 5]))  # the last class has no prototype left
+    with torch.inference_mode():
+        evidence = model.evidence(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    adds, classes = model.contributions_of_places(evidence), model.class_of().tolist()
+    height, width = evidence.maps.shape[2:]
+    for image in range(2):
+        for k in range(4):
+            for row in range(height):
+                for column in range(width):
+                    own = [evidence.maps[image, p, row, column] for p in range(len(classes)) if classes[p] == k]
+                    slow = float(max(own, default=model.bias()[k])) / (height * width)
+                    assert float(adds[image, k, row, column]) == pytest.approx(slow, rel=1e-5, abs=1e-6)
+    torch.testing.assert_close(adds.sum(dim=(2, 3)), evidence.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_whole_images_have_no_places_that_add():
+    model = build_model({"name": "kmex"}, make_task(), 0).eval()
+    assert model.contributions_of_places(model.evidence(torch.rand(2, 1, 28, 28))) is None
 
 
 def test_one_prototype_a_class_is_the_mean_of_its_training_codes_and_the_network_stays(trained, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from protolens.config import RunConfig, Stage, to_mapping, to_toml
 from protolens.evaluation import wilson_interval
-from protolens.explanation import Explanation, Reason
+from protolens.explanation import Explanation, Reason, Seen
 from protolens.train import Run
 
 TERMS = {"classification": 20.0, "reconstruction": 1.0, "prototype_coverage": 1.0}
@@ -36,6 +36,7 @@ class RunMaker:
     per_class: Sequence[int] | None = None
     model: str = "prototypedl"
     places: bool = False  # whether prototypes stand at places of a map of 3 x 3; such models have no decoder
+    seen: bool = False  # whether decisions are sums over places, and the set has masks; needs places
     followed: bool = False  # whether the run tells what became of its prototypes, and its evaluation how they do
     seed: int = 0
 
@@ -208,7 +209,23 @@ class RunMaker:
             nearest=int(similarity.argmax()),
             reasons=tuple(reasons),
             maps=maps,
+            seen=self.what_is_seen(float(logits[explained])) if self.seen else None,
         )
+
+    def what_is_seen(self, logit: float) -> Seen:
+        """Drawn values that sum to the logit."""
+        adds = self.random.normal(0, 0.1, (3, 3))
+        numbers = self.random.integers(0, self.prototypes, (3, 3))
+        return Seen(torch.from_numpy(numbers), torch.from_numpy(adds + (logit - adds.sum()) / 9))
+
+    def truth(self, index: int | None, seen: Seen) -> dict[str, str]:
+        """Write what is seen at places, and a mask whose first row has no class."""
+        stem = f"examples/{index:06d}"
+        np.savez(self.folder / f"{stem}-places.npz", prototypes=seen.prototypes.numpy(), adds=seen.adds.numpy())
+        mask = self.random.integers(0, len(self.classes), (self.height, self.width), dtype=np.uint8)
+        mask[0] = 255
+        Image.fromarray(mask).save(self.folder / f"{stem}-mask.png")
+        return {"places": f"{stem}-places.npz", "mask": f"{stem}-mask.png"}
 
     def example(self, index: int, right: bool) -> dict[str, Any]:
         explanation = self.explanation(index, None)
@@ -218,6 +235,8 @@ class RunMaker:
         picture = self.picture(f"examples/{index:06d}.png")
         heat = {str(p): self.picture(f"examples/{index:06d}-heat-{p:04d}.png") for p in explanation.maps}
         pictures = {"picture": picture, "reconstruction": drawn, "heat_maps": heat}
+        if explanation.seen:
+            pictures |= self.truth(index, explanation.seen)
         return explanation.to_dict() | {"label": label} | pictures
 
     def evaluation(self) -> dict[str, Any]:
@@ -255,8 +274,20 @@ class RunMaker:
                 "wrong": [self.example(index, False) for index in range(30, 36)],
             },
             **(self.promises() if self.followed else {}),
+            **(self.masks() if self.seen else {}),
             "seconds": 0.5,
         }
+
+    def masks(self) -> dict[str, Any]:
+        """Prototypes take ever fewer places; the last stands for no test pixel."""
+        shares = np.arange(self.prototypes, 0, -1) / sum(range(self.prototypes + 1))
+        stand_for = [{"class": p % len(self.classes), "purity": 0.5 + 0.01 * p} for p in range(self.prototypes - 1)]
+        figures = {"pixels": 4567, "pixel_accuracy": 0.613, "mean_iou": 0.412, "purity": 0.655}
+        always = {"pixel_accuracy": 0.351, "mean_iou": 0.07}
+        found = figures | {"normalised_mutual_information": 0.271, "always_most_common_class": always}
+        overlaps = {"iou": [None, *[0.412] * (len(self.classes) - 1)]}
+        entries = {"prototypes": [*stand_for, {"class": 0, "purity": None}]}
+        return {"shares_of_places": shares.tolist(), "masks": found | overlaps | entries}
 
     def promises(self) -> dict[str, Any]:
         return {

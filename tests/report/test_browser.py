@@ -12,6 +12,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
 
+EVIL = ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"]
 TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
     .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim()))
     .map(e => [parseFloat(getComputedStyle(e).fontSize) * (e.ownerSVGElement?.viewBox.baseVal.width
@@ -52,14 +53,15 @@ def visit(browser):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches"])
+@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches", "seen"])
 def written(request, run_maker, tmp_path_factory):
-    """Reports of small grey digits, of long evil names without a decoder, of photographs, the last two with places."""
+    """Small grey digits, long evil names without a decoder, photographs; the last three have places."""
     changes = {
         "drawn": {},
-        "names": {"classes": ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"], "decoder": False},
+        "names": {"classes": EVIL, "decoder": False},
         "photographs": {"height": 120, "width": 180, "bands": 3, "classes": [f"class {k}" for k in range(30)]},
         "places": {"height": 28, "width": 28, "places": True, "followed": True},
+        "seen": {"height": 28, "width": 28, "places": True, "seen": True, "prototypes": 30, "classes": EVIL},
         "patches": {"height": 120, "width": 180, "bands": 3, "places": True, "classes": ["Donaudampfschiff" * 4, "x"]},
     }[request.param]
     return write_report(run_maker(tmp_path_factory.mktemp("run"), **changes).write())

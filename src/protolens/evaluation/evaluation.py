@@ -77,6 +77,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
         content["interpretation"] = interpretation(sight, data)
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
+        content["shares_of_places"] = None if sight.places is None else sight.places.tolist()
         content["masks"] = scores_of_masks(model, data.training, data.test, team)
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
@@ -104,20 +105,30 @@ class Sight:
     similarity: Tensor  # [N, P]
     contributions: Tensor  # [N, P], to the likeliest class
     predictor: Tensor | None  # [N, K], logits of the network that the model interprets
+    places: Tensor | None  # [P], share of all places at which each prototype is the most similar one
 
 
 @torch.inference_mode()
 def look(model: PrototypeModel, images: Images, team: Team) -> Sight:
     """One pass over a split, shared among the processes, in evaluation mode."""
-    seen = []
+    seen, places = [], torch.zeros(len(model.prototypes), dtype=torch.int64, device=team.device)
     with evaluation_mode(model):
         for batch in plain_batches(images, batch_for(images), team.device, team.rank, team.size):
             found = model.evidence(batch.images)
             contributions = to_predicted(model.contributions(found), found.logits)
+            if found.maps is not None:
+                places += found.maps.argmax(dim=1).flatten().bincount(minlength=len(places))
             seen.append((found.logits, found.similarity, contributions, found.predictor))
     *known, predictor = zip(*seen, strict=True)
     logits, similarity, contributions = (join(team, column) for column in known)
-    return Sight(logits, similarity, contributions, None if predictor[0] is None else join(team, predictor))
+    places = team.sum(places).cpu()
+    return Sight(
+        logits,
+        similarity,
+        contributions,
+        None if predictor[0] is None else join(team, predictor),
+        places / places.sum() if places.any() else None,
+    )
 
 
 def join(team: Team, parts: Sequence[Tensor]) -> Tensor:

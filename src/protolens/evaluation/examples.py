@@ -1,8 +1,10 @@
 """Examples of a split: images drawn at random, recognised ones and mistakes, each explained and pictured."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from protolens.config import seed_of
 from protolens.data import Images, to_float
 from protolens.data.pictures import to_png
-from protolens.explanation import Explanation, Subject, explain_images, heat_map
+from protolens.explanation import Explanation, Seen, Subject, explain_images, heat_map
 from protolens.files import write_bytes
 from protolens.models import PrototypeModel
 from protolens.train import Run, classes_said, classes_shown, in_words
@@ -92,23 +94,40 @@ def explain_some(folder: Path, model: PrototypeModel, images: Images, chosen: Te
     with torch.inference_mode():
         decoded = model.decode(model.evidence(floats).code)
     pictures = [None] * len(chosen) if decoded is None else list(decoded)
-    explained = zip(explain_images(model, floats, subjects, usual), pixels, pictures, strict=True)
-    return [write_example(folder, explanation, image, picture) for explanation, image, picture in explained]
+    masks = list(images.masks(chosen)) if images.has_masks else [None] * len(chosen)
+    explained = zip(explain_images(model, floats, subjects, usual), pixels, pictures, masks, strict=True)
+    return [write_example(folder, *example) for example in explained]
 
 
-def write_example(folder: Path, explanation: Explanation, pixels: Tensor, decoded: Tensor | None) -> dict[str, Any]:
-    """Write an example's pictures; returns its entry in evaluation.json."""
+def write_example(
+    folder: Path, explanation: Explanation, pixels: Tensor, decoded: Tensor | None, mask: Tensor | None
+) -> dict[str, Any]:
+    """Write an example's pictures, and what its places show; returns its entry in evaluation.json."""
     stem = f"examples/{explanation.index:06d}"
     pictures = {f"{stem}.png": pixels}
     if decoded is not None:
         pictures[f"{stem}-reconstruction.png"] = decoded
+    if mask is not None:
+        pictures[f"{stem}-mask.png"] = mask[None]
     heat = {number: f"{stem}-heat-{number:04d}.png" for number in explanation.maps}
     pictures |= {name: heat_map(pixels, explanation.maps[number]) for number, name in heat.items()}
     for name, picture in pictures.items():
         write_bytes(folder / name, to_png(picture))
+    if explanation.seen:
+        write_bytes(folder / f"{stem}-places.npz", to_npz(explanation.seen))
     return explanation.to_dict() | {
         "picture": f"{stem}.png",
         "reconstruction": f"{stem}-reconstruction.png" if decoded is not None else None,
         # by prototype, where prototypes stand at places
         "heat_maps": {str(number): name for number, name in heat.items()},
+        "mask": f"{stem}-mask.png" if mask is not None else None,  # the number of each pixel's class, 255 = none
+        # `prototypes` and `adds` of each place, [h, w], where the decision is a sum over places
+        "places": f"{stem}-places.npz" if explanation.seen else None,
     }
+
+
+def to_npz(seen: Seen) -> bytes:
+    """The file with what is seen at each place."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, prototypes=seen.prototypes.numpy(), adds=seen.adds.numpy())
+    return buffer.getvalue()

@@ -20,15 +20,24 @@ NO_CLASS = 255  # of a pixel
 
 
 def scores_of_masks(model: PrototypeModel, training: Images, asked: Images, team: Team) -> dict[str, Any] | None:
-    """How well the maps of a split tell classes apart, by what prototypes stand for in the training images.
+    """How well the maps of a split tell classes apart; None without masks, or for a model without maps.
 
-    None for images without masks, and for a model without maps.
+    Beside the figures of a table what always saying the most common class of the training pixels reaches, and for each
+    prototype the number of the class that most of its training pixels have, with its share of the pixels asked.
     """
     if not asked.has_masks or model.network_of_places() is None:
         return None
     classes = len(model.task.classes)
     learnt, found = (tables(model, images, classes, team) for images in (training, asked))
-    return figures_of_table(found, majority(learnt))
+    class_of, common = majority(learnt), learnt.sum(dim=0).argmax()
+    always = figures_of_table(found, torch.full_like(class_of, int(common)))
+    return figures_of_table(found, class_of) | {
+        "always_most_common_class": {name: always[name] for name in ("pixel_accuracy", "mean_iou")},
+        "prototypes": [
+            {"class": own, "purity": float(row[own] / row.sum()) if row.any() else None}
+            for own, row in zip(class_of.tolist(), found, strict=True)
+        ],
+    }
 
 
 @torch.inference_mode()

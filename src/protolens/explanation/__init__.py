@@ -5,13 +5,14 @@ May use: train, models, nn, data, config. An Explanation is plain data: the repo
 
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
-from protolens.explanation.places import heat_map
+from protolens.explanation.places import Seen, heat_map
 
 __all__ = [
     "PHOTOGRAPHS",
     "Explanation",
     "Maximisation",
     "Reason",
+    "Seen",
     "Subject",
     "explain",
     "explain_images",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from protolens.data import read_image, to_float
 from protolens.errors import ProtolensError, did_you_mean
+from protolens.explanation.places import Seen
 from protolens.models import Evidence, PrototypeModel, evaluation_mode
 from protolens.nn import locate
 from protolens.train import Run, class_probabilities, classes_said, in_words
@@ -67,6 +68,8 @@ class Explanation:
     several: bool = False  # whether an image can show several classes, so that each has a probability of its own
     # similarity at each place, [h, w], to the strongest prototypes; only to be drawn, and not in to_dict
     maps: Mapping[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    # what is seen at each place and adds to the logit, for models that decide place by place; not in to_dict either
+    seen: Seen | None = field(default=None, repr=False, compare=False)
 
     @property
     def baseline(self) -> float:
@@ -75,8 +78,8 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, for JSON."""
-        content = asdict(replace(self, maps={}))
-        del content["maps"]
+        content = asdict(replace(self, maps={}, seen=None))
+        del content["maps"], content["seen"]
         reasons = [asdict(reason) | {"lift": reason.lift} for reason in self.reasons]
         return content | {"baseline": self.baseline, "sentence": self.sentence, "reasons": reasons}
 
@@ -118,7 +121,7 @@ def explain_images(
     classes, several = model.task.classes, model.task.several
     if target is not None and target not in classes:
         raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
-    evidence, weights, bias, class_of = _look(model, images)
+    evidence, weights, bias, class_of, adds = _look(model, images)
     if usual is None or not model.linear:  # no image is average to a head that chooses
         usual = torch.zeros(len(class_of))
     said, explanations = classes_said(evidence.logits, several), []
@@ -148,6 +151,7 @@ def explain_images(
                 reasons=tuple(reasons),
                 several=several,
                 maps=maps,
+                seen=seen_at(evidence.maps, adds, row, explained),
             )
         )
     return explanations
@@ -166,12 +170,20 @@ def with_places(
     return [*placed, *reasons[PLACED:]], {number: maps[number].clone() for number in strongest[:MAPPED]}
 
 
+def seen_at(maps: Tensor | None, adds: Tensor | None, row: int, explained: int) -> Seen | None:
+    """What is seen at each place of the image of a row. maps: [B, P, h, w]; adds: [B, K, h, w]; explained: a class."""
+    if maps is None or adds is None:
+        return None
+    return Seen(maps[row].argmax(dim=0), adds[row, explained].clone())
+
+
 @torch.inference_mode()
-def _look(model: PrototypeModel, images: Tensor) -> tuple[Evidence, Tensor, Tensor, list[int]]:
+def _look(model: PrototypeModel, images: Tensor) -> tuple[Evidence, Tensor, Tensor, list[int], Tensor | None]:
     with evaluation_mode(model):
         evidence = model.evidence(images.to(model.device))
         weights, bias = model.weights_for(evidence).detach().cpu(), model.bias().detach().cpu()
-    return evidence.cpu(), weights, bias, model.class_of().tolist()
+        adds = model.contributions_of_places(evidence)
+    return evidence.cpu(), weights, bias, model.class_of().tolist(), None if adds is None else adds.cpu()
 
 
 def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | None = None) -> list[Explanation]:

@@ -170,6 +170,15 @@ class KMEx(ReadsNetwork):
         assert evidence.shares is not None
         return evidence.shares[:, :, None] * self.prototype_weights()
 
+    def contributions_of_places(self, evidence: Evidence) -> Tensor | None:
+        """At each place the similarity of each class's nearest prototype, and the bias, by the number of places."""
+        if evidence.maps is None:
+            return None
+        slots = slots_of(self.prototypes.class_of, len(self.task.classes))
+        own = evidence.maps[:, slots].masked_fill((slots < 0)[:, :, None, None], -torch.inf).amax(dim=2)
+        there = (slots >= 0).any(dim=1)[:, None, None]
+        return torch.where(there, own, self.bias()[:, None, None]) / own[0, 0].numel()
+
     def prototype_weights(self) -> Tensor:
         return F.one_hot(self.prototypes.class_of, len(self.task.classes)).float()
 

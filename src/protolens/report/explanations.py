@@ -12,6 +12,7 @@ from protolens.report.figures import Cell, Line, draw
 from protolens.report.gallery import read_prototypes
 from protolens.report.numbers import counted
 from protolens.report.page import render
+from protolens.report.painter import Painter, Seen
 from protolens.report.pictures import Album, Picture
 from protolens.report.reasons import Why, explain_why
 from protolens.report.samples import prototype_cell
@@ -33,6 +34,12 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
         )
         for number, (explanation, picture) in enumerate(zip(explanations, map(Picture, pictures), strict=True))
     ]
+    painter = painter_of(explanations, run)
+    if painter:
+        drawn = zip(whys, explanations, strict=True)
+        whys = [
+            replace(why, maps=painter.paint(why.anchor, why.picture, explanation.logit)) for why, explanation in drawn
+        ]
     page = render(
         "explanations.html",
         name=name_of(run),
@@ -41,6 +48,7 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
         set=run.facts["data"]["name"],
         sentence=f"{counted(len(whys), 'image')}, each with the prototypes that decided it.",
         whys=whys,
+        scale=painter.scale if painter else None,
         several=run.facts["data"].get("several", False),
         prototypes=prototypes,
     )
@@ -78,10 +86,21 @@ def heat_maps(explanation: Explanation, picture: Picture) -> dict[int, Picture]:
     return {number: Picture(to_png(heat_map(pixels, own))) for number, own in explanation.maps.items()}
 
 
+def painter_of(explanations: Sequence[Explanation], run: Run) -> Painter | None:
+    """Draws what is seen in the images, by their anchors; None for a model that decides as a whole."""
+    seen = {
+        f"image-{number}": Seen(explanation.seen.prototypes.numpy(), explanation.seen.adds.numpy())
+        for number, explanation in enumerate(explanations)
+        if explanation.seen
+    }
+    return Painter(seen, len(run.prototypes), run.facts["data"]["classes"]) if seen else None
+
+
 def lines(why: Why) -> list[Line]:
     """Rows of the figure: an image, then the prototypes that speak most about it.
 
     Where prototypes stand at places, two rows: where in the image each is most similar, above what that looks like.
+    Before them, where the decision is a sum over places, the maps.
     """
     name = Path(why.image).name
     image = Cell(why.picture, (why.explained, f"logit {why.end.lift}"))
@@ -94,5 +113,9 @@ def lines(why: Why) -> list[Line]:
     ]  # fmt: skip
     if not why.placed:
         return [Line([image, *speaking], name)]
+    maps = []
+    if why.maps:
+        adds = Cell(why.maps.adds, ("what places add", f"sum {why.maps.sum}"))
+        maps = [Line([image, Cell(why.maps.prototypes, ("prototypes",)), adds], name)]
     found = [Cell(why.picture, (f"similarity {row.similarity}",), row.box) for row in strongest]
-    return [Line(found, f"{why.explained}: {name}"), Line(speaking, "compared with")]
+    return [*maps, Line(found, f"{why.explained}: {name}"), Line(speaking, "compared with")]

@@ -2,16 +2,20 @@
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+from zipfile import BadZipFile
 
 from protolens.errors import ProtolensError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
+T = TypeVar("T")
 LARGEST = 256  # pixels of the longer side that a page holds
 THUMBNAIL = 96  # and where the same picture is shown again, small
 OUTSIDE = 1  # pixels from a box to the middle of the line around it
@@ -88,9 +92,13 @@ class Picture:
 
     def crop(self, box: Box) -> "Picture":
         """The part of the picture in a box."""
-        buffer = io.BytesIO()
-        self.image.crop(box).save(buffer, format="PNG", optimize=True)
-        return Picture(buffer.getvalue())
+        return Picture(encoded(self.image.crop(box)))
+
+    def edged(self, colour: str) -> "Picture":
+        """The picture with a broad edge of a colour."""
+        from PIL import ImageOps
+
+        return Picture(encoded(ImageOps.expand(self.image.convert("RGB"), max(self.image.size) // 8, colour)))
 
     def at(self, target: int) -> "Image":
         """The picture as `shown` says, in RGB."""
@@ -108,9 +116,14 @@ class Picture:
             return self.content
         small = self.image.copy()
         small.thumbnail((largest, largest))
-        buffer = io.BytesIO()
-        small.save(buffer, format="PNG", optimize=True)
-        return buffer.getvalue()
+        return encoded(small)
+
+
+def encoded(image: "Image") -> bytes:
+    """The PNG file of an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 @dataclass
@@ -126,21 +139,36 @@ class Album:
         Raises ProtolensError when it is missing, no picture, or outside of the folder.
         """
         if name not in self.pictures:
-            self.pictures[name] = self._read(name, mend)
+            self.pictures[name] = self._read(name, mend, "picture", _to_picture)
         return self.pictures[name]
 
-    def _read(self, name: str, mend: str) -> Picture:
+    def arrays(self, name: str, mend: str) -> "dict[str, NDArray[Any]]":
+        """The arrays of an npz file by their names. Raises ProtolensError as `open` does."""
+        return self._read(name, mend, "file", _to_arrays)
+
+    def _read(self, name: str, mend: str, kind: str, read: Callable[[bytes], T]) -> T:
         path = self.folder / name
         if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise ProtolensError(f"{self.folder}: the picture {name} lies outside of the run folder; {mend}")
+            raise ProtolensError(f"{self.folder}: the {kind} {name} lies outside of the run folder; {mend}")
         try:
-            picture = Picture(path.read_bytes())
-            picture.image.load()
+            return read(path.read_bytes())
         except FileNotFoundError:
-            raise ProtolensError(f"the picture {path} is missing; {mend}") from None
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ProtolensError(f"the picture {path} cannot be read ({_first(error)}); {mend}") from error
-        return picture
+            raise ProtolensError(f"the {kind} {path} is missing; {mend}") from None
+        except (OSError, ValueError, SyntaxError, EOFError, BadZipFile) as error:
+            raise ProtolensError(f"the {kind} {path} cannot be read ({_first(error)}); {mend}") from error
+
+
+def _to_picture(content: bytes) -> Picture:
+    picture = Picture(content)
+    picture.image.load()
+    return picture
+
+
+def _to_arrays(content: bytes) -> "dict[str, NDArray[Any]]":
+    import numpy as np
+
+    with np.load(io.BytesIO(content)) as file:
+        return dict(file)
 
 
 def _first(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from protolens.evaluation import wilson_interval
 from protolens.report.about import is_uneven, most_common
+from protolens.report.masks import class_rows, mask_rows, masks_of
 from protolens.report.numbers import SPACE, count, counted, percent, three
 from protolens.report.promises import before_sentence, conciseness_columns, fidelity_rows, promise_rows
 from protolens.report.several import section_of_several, verdict_of_several
@@ -30,7 +31,7 @@ def quality_section(
     evaluation: Mapping[str, Any], data: Mapping[str, Any], prototypes: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """How good is it? data: as in run.json; prototypes: as in prototypes.json."""
-    several = "accuracy" not in evaluation
+    several, masks = "accuracy" not in evaluation, masks_of(evaluation)
     return (section_of_several(evaluation) if several else _section_of_one(evaluation, data)) | {
         "several": several,
         "images": count(evaluation["images"]),
@@ -39,6 +40,8 @@ def quality_section(
         "fidelity": fidelity_rows(evaluation),
         "conciseness": conciseness_columns(evaluation),
         "prototypes": count(len(prototypes)),
+        "masks": mask_rows(masks) if masks else [],
+        "overlaps": class_rows(masks, data["classes"]) if masks else [],
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from protolens.errors import ProtolensError
 from protolens.report.gallery import Prototype
 from protolens.report.numbers import fixed, percent, places, signed, ticks
+from protolens.report.painter import Maps
 from protolens.report.patches import to_box
 from protolens.report.pictures import Box, Picture
 
@@ -83,6 +84,7 @@ class Why:
     exact_sum: str
     exact_logit: str
     several: bool = False  # whether label and prediction can name several classes
+    maps: Maps | None = None  # what it sees where, for models that decide place by place
 
     @property
     def placed(self) -> bool:

@@ -9,6 +9,7 @@ from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
 from protolens.report.page import render
 from protolens.report.pictures import Album
+from protolens.report.places import painter_of, places_figure, places_section, with_maps
 from protolens.report.quality import quality_section, verdict
 from protolens.report.samples import make_figures, read_examples, sample_section
 from protolens.train import Run
@@ -25,6 +26,10 @@ def write_report(run: Run | Path | str) -> Path:
     evaluation = read_evaluation(run)
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
+    painter = painter_of(run, evaluation, album) if evaluation else None
+    if evaluation and examples and painter:
+        examples = with_maps(examples, evaluation, painter)
+    places = places_section(evaluation, prototypes, painter) if evaluation and painter else None
     data = run.facts["data"]
     several = data.get("several", False)
     page = render(
@@ -40,12 +45,16 @@ def write_report(run: Run | Path | str) -> Path:
         quality=quality_section(evaluation, data, run.prototypes) if evaluation else None,
         gallery=gallery_section(run, prototypes, evaluation.get("relevance") if evaluation else None),
         prototypes=prototypes,
+        places=places,
         examples=examples,
         samples=sample_section(examples, several) if examples else None,
         several=several,
         again=again_section(run),
     )
-    for name, content in make_figures(prototypes, examples).items():
+    figures = make_figures(prototypes, examples)
+    if places and painter and examples:
+        figures["places.png"] = places_figure(examples["sample"], places["legend"], painter)
+    for name, content in figures.items():
         write_bytes(run.folder / "figures" / name, content)
     path = run.folder / "report.html"
     write_text(path, page)
