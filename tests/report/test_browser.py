@@ -52,7 +52,7 @@ def visit(browser):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches"])
+@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches", "built-in"])
 def written(request, run_maker, tmp_path_factory):
     """Reports of small grey digits, of long evil names without a decoder, of photographs, the last two with places."""
     changes = {
@@ -60,6 +60,7 @@ def written(request, run_maker, tmp_path_factory):
         "names": {"classes": ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"], "decoder": False},
         "photographs": {"height": 120, "width": 180, "bands": 3, "classes": [f"class {k}" for k in range(30)]},
         "places": {"height": 28, "width": 28, "places": True, "followed": True},
+        "built-in": {"built_in": True, "decoder": False, "classes": ["cat", "Donaudampfschiff" * 4, "x"]},
         "patches": {"height": 120, "width": 180, "bands": 3, "places": True, "classes": ["Donaudampfschiff" * 4, "x"]},
     }[request.param]
     return write_report(run_maker(tmp_path_factory.mktemp("run"), **changes).write())

@@ -5,6 +5,7 @@ from typing import Any
 
 from protolens.files import read_json, write_bytes, write_text
 from protolens.report.about import again_section, data_section, model_words, name_of, path_of, shape_words
+from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
 from protolens.report.page import render
@@ -26,6 +27,7 @@ def write_report(run: Run | Path | str) -> Path:
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
     data = run.facts["data"]
+    built_in = built_in_section(run, prototypes, album)
     several = data.get("several", False)
     page = render(
         "report.html",
@@ -39,13 +41,14 @@ def write_report(run: Run | Path | str) -> Path:
         learning=learning_section(run, any(prototype.patch for prototype in prototypes)),
         quality=quality_section(evaluation, data, run.prototypes) if evaluation else None,
         gallery=gallery_section(run, prototypes, evaluation.get("relevance") if evaluation else None),
+        built_in=built_in,
         prototypes=prototypes,
         examples=examples,
         samples=sample_section(examples, several) if examples else None,
         several=several,
         again=again_section(run),
     )
-    for name, content in make_figures(prototypes, examples).items():
+    for name, content in (make_figures(prototypes, examples) | built_in_figures(built_in)).items():
         write_bytes(run.folder / "figures" / name, content)
     path = run.folder / "report.html"
     write_text(path, page)

@@ -109,7 +109,11 @@ def write_built_in(folder: Path, model: PrototypeModel, images: Images, digest: 
         "prototypes": _nearest(model, images, compared.found),
         "length": {
             name: float(vectors.norm(dim=1).mean())
-            for name, vectors in (("codes", compared.codes), ("built_in", both[: len(built_in)]), ("prototypes", prototypes))
+            for name, vectors in (
+                ("codes", compared.codes),
+                ("built_in", both[: len(built_in)]),
+                ("prototypes", prototypes),
+            )
         },
         "map": {
             "how": how,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
 
-import numpy as np
 import torch
 from scipy.linalg import eigh
 from torch import Tensor
@@ -58,7 +57,7 @@ def main_axes(vectors: Tensor) -> Tensor:
     features = vectors.shape[1]
     _, found = eigh((vectors.T @ vectors).numpy(), subset_by_index=[max(0, features - 2), features - 1])
     axes = torch.zeros(2, features, dtype=torch.float64)
-    axes[: found.shape[1]] = torch.from_numpy(np.ascontiguousarray(found[:, ::-1].T))
+    axes[: found.shape[1]] = torch.from_numpy(found[:, ::-1].T.copy())
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     return axes * torch.where(largest < 0, -1.0, 1.0)
 
@@ -72,9 +71,7 @@ def bent_plane(
     no neighbours, since long codes would be the neighbours of all.
     """
     found = open_umap().UMAP(n_components=2, metric=metric, random_state=seed % 2**32, n_jobs=1).fit(codes.numpy())
-    return tuple(
-        torch.from_numpy(np.asarray(each)).double() for each in (found.embedding_, found.transform(others.numpy()))
-    )
+    return torch.from_numpy(found.embedding_).double(), torch.from_numpy(found.transform(others.numpy())).double()
 
 
 def open_umap() -> ModuleType:
