@@ -130,6 +130,9 @@ class TrainConfig:
     follow: bool = option(False, "after each epoch, note the use, norm and nearest code of every prototype")
     tensorboard: bool = option(False, "also write TensorBoard files (extra: tensorboard)")
     keep_memory: bool = option(True, "keep freed memory in the process: up to 1.8x faster on Linux CPUs")
+    map_of_codes: Literal["pca", "umap"] = option(
+        "pca", "how a network's own prototypes are drawn beside those found for it; umap needs the extra umap"
+    )
     keep_codes: bool = option(False, "leave the codes that clustering wrote to files in RUN/codes")
     checkpoint_seconds: NotNegative = option(60.0, "seconds between checkpoints; one more at each epoch's end")
 

@@ -38,6 +38,7 @@ class RunMaker:
     places: bool = False  # whether prototypes stand at places of a map of 3 x 3; such models have no decoder
     seen: bool = False  # whether decisions are sums over places, and the set has masks; needs places
     followed: bool = False  # whether the run tells what became of its prototypes, and its evaluation how they do
+    built_in: bool = False  # whether it tells what a network's own prototypes are like
     seed: int = 0
 
     def write(self) -> Run:
@@ -54,6 +55,8 @@ class RunMaker:
         (self.folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in self.history()))
         self.json("prototypes.json", {"model": "abc", "data": "def", "prototypes": self.prototype_entries()})
         self.json("run.json", self.facts())
+        if self.built_in:
+            self.json("built_in.json", self.built_in_prototypes())
         if self.evaluated:
             self.json("evaluation.json", self.evaluation())
         return Run.open(self.folder)
@@ -171,6 +174,41 @@ class RunMaker:
             }
             entries.append(entry)
         return entries
+
+    def built_in_prototypes(self) -> dict[str, Any]:
+        """By dot product the nearest image is of the class, by distance of the first class for all."""
+        entries = []
+        for k, name in enumerate(self.classes):
+            own = {"index": k, "name": f"train/{k}", "label": name, "value": 20.0 + k}
+            first = {"index": 40, "name": "train/40", "label": self.classes[0], "value": 6.0}
+            own["image"] = self.picture(f"prototypes/built-in-{k:04d}-dot-product.png")
+            first["image"] = self.picture(f"prototypes/built-in-{k:04d}-distance.png")
+            entries.append({"class": name, "dot_product": own, "distance": first})
+        owners = [self.classes[k] for k in self.weights.argmax(axis=1)]
+        near = [
+            {"index": 7 * p, "name": f"train/{7 * p}", "label": name, "value": 1.0} for p, name in enumerate(owners)
+        ]
+        kinds = {"codes": 60, "built_in": len(self.classes), "prototypes": self.prototypes}
+        return {
+            "model": "abc",
+            "data": "def",
+            "unit": 2.0,
+            "built_in": entries,
+            "prototypes": near,
+            "length": {"codes": 24.5, "built_in": 1.43, "prototypes": 24.0},
+            "map": {
+                "how": "pca",
+                "images": list(range(60)),
+                "classes": [k % len(self.classes) for k in range(60)],
+                **{measure: self.plane(kinds) for measure in ("distance", "dot_product")},
+            },
+        }
+
+    def plane(self, kinds: dict[str, int]) -> dict[str, Any]:
+        drawn = {
+            kind: {axis: self.random.normal(3, 1, count).tolist() for axis in "xy"} for kind, count in kinds.items()
+        }
+        return drawn | {"kept": {"codes": 0.5, "built_in": 0.01, "prototypes": 0.6}}
 
     def where(self) -> dict[str, Any]:
         if not self.places:

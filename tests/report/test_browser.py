@@ -53,7 +53,7 @@ def visit(browser):
         context.close()
 
 
-@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches", "seen"])
+@pytest.fixture(scope="module", params=["drawn", "names", "photographs", "places", "patches", "seen", "built-in"])
 def written(request, run_maker, tmp_path_factory):
     """Small grey digits, long evil names without a decoder, photographs; the last three have places."""
     changes = {
@@ -62,6 +62,7 @@ def written(request, run_maker, tmp_path_factory):
         "photographs": {"height": 120, "width": 180, "bands": 3, "classes": [f"class {k}" for k in range(30)]},
         "places": {"height": 28, "width": 28, "places": True, "followed": True},
         "seen": {"height": 28, "width": 28, "places": True, "seen": True, "prototypes": 30, "classes": EVIL},
+        "built-in": {"built_in": True, "decoder": False, "classes": ["cat", "Donaudampfschiff" * 4, "x"]},
         "patches": {"height": 120, "width": 180, "bands": 3, "places": True, "classes": ["Donaudampfschiff" * 4, "x"]},
     }[request.param]
     return write_report(run_maker(tmp_path_factory.mktemp("run"), **changes).write())

@@ -91,6 +91,13 @@ class PrototypeModel(nn.Module, ABC):
         """For a model whose logits are linear in the pooled code: weights [K, D] and bias [K]; None for the others."""
         return None
 
+    def built_in_prototypes(self) -> Tensor | None:
+        """For a model with the code of a network that it reads: the rows of that network's last layer, one a class.
+
+        [K, D], in the space of the code; None for the others.
+        """
+        return None
+
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, K]."""
         return self.evidence(images).logits

@@ -110,6 +110,12 @@ class KMEx(ReadsNetwork):
     def _features(self) -> int:
         return self.prototypes.vectors.shape[1]
 
+    def built_in_prototypes(self) -> Tensor | None:
+        head = self.network.head_of_code()
+        # another layer, or a code of length 1, is not what goes into the last layer
+        own = not self.layer and self.settings.similarity != "cosine"
+        return head[0] if head is not None and own else None
+
     def network_of_places(self) -> nn.Module | None:
         return Places(self) if self.settings.places == "map" else None
 

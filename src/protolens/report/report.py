@@ -5,6 +5,7 @@ from typing import Any
 
 from protolens.files import read_json, write_bytes, write_text
 from protolens.report.about import again_section, data_section, model_words, name_of, path_of, shape_words
+from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
 from protolens.report.page import render
@@ -31,6 +32,7 @@ def write_report(run: Run | Path | str) -> Path:
         examples = with_maps(examples, evaluation, painter)
     places = places_section(evaluation, prototypes, painter) if evaluation and painter else None
     data = run.facts["data"]
+    built_in = built_in_section(run, prototypes, album)
     several = data.get("several", False)
     page = render(
         "report.html",
@@ -44,6 +46,7 @@ def write_report(run: Run | Path | str) -> Path:
         learning=learning_section(run, any(prototype.patch for prototype in prototypes)),
         quality=quality_section(evaluation, data, run.prototypes) if evaluation else None,
         gallery=gallery_section(run, prototypes, evaluation.get("relevance") if evaluation else None),
+        built_in=built_in,
         prototypes=prototypes,
         places=places,
         examples=examples,
@@ -51,7 +54,7 @@ def write_report(run: Run | Path | str) -> Path:
         several=several,
         again=again_section(run),
     )
-    figures = make_figures(prototypes, examples)
+    figures = make_figures(prototypes, examples) | built_in_figures(built_in)
     if places and painter and examples:
         figures["places.png"] = places_figure(examples["sample"], places["legend"], painter)
     for name, content in figures.items():

@@ -25,10 +25,12 @@ from protolens.models import (
 )
 from protolens.nn import Normalise
 from protolens.train.afterwards import check_afterwards, follow_stage
+from protolens.train.built_in import write_built_in
 from protolens.train.checkpoint import Position
 from protolens.train.device import keep_freed_memory
 from protolens.train.embedding import FOLDER
 from protolens.train.loop import Training, stop_politely
+from protolens.train.planes import open_umap
 from protolens.train.progress import Narrator
 from protolens.train.record import Record, Run, describe_data
 from protolens.train.team import assemble
@@ -65,7 +67,8 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
 def settle(run: RunConfig, data: DataSet, where: str) -> RunConfig:
     """The run with the figure that selects, where that was left to the task.
 
-    Raises ProtolensError where model, weights of classes or that figure do not go with what the images can show.
+    Raises ProtolensError where model, weights of classes or that figure do not go with what the images can show, and
+    where a package is missing that the settings need.
     """
     task, name = data.task, str(run.model.get("name", ""))
     if task.several and not model_class(name, where).several:
@@ -77,6 +80,8 @@ def settle(run: RunConfig, data: DataSet, where: str) -> RunConfig:
             f"{where}: train.class_weights = {run.train.class_weights} needs images of one class each, and these can "
             "show several; write none"
         )
+    if run.train.map_of_codes == "umap":
+        open_umap()
     select = main_figure(task.several) if run.train.select == "auto" else run.train.select
     # of any logits: which figures there are
     known = figures(torch.zeros(len(data.validation), len(task.classes)), data.validation.labels)
@@ -115,6 +120,7 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
     model.provenance = provenance(model, found, images)
     digest = state_digest(model)
     write_prototypes(folder, model, found, images, digest)
+    write_built_in(folder, model, images, digest, training.run)
     save_model(model, folder / "model.safetensors", training.data.digests)
     parameters = sum(p.numel() for p in model.parameters())
     facts: dict[str, Any] = {

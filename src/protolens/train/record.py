@@ -163,6 +163,12 @@ class Run:
         return list(read_json(self.folder / "prototypes.json")["prototypes"])
 
     @cached_property
+    def built_in(self) -> dict[str, Any] | None:
+        """built_in.json: what a network's own prototypes are like beside this run's; None where there are none."""
+        path = self.folder / "built_in.json"
+        return dict(read_json(path)) if path.exists() else None
+
+    @cached_property
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl: one entry an epoch."""
         return [json.loads(line) for line in _lines(self.folder)]
