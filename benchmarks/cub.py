@@ -70,7 +70,7 @@ def main() -> None:
     alone = {"accuracy": linear, "seconds": 0.0, "commit": commit()}
     rows.append(make_row(RECIPE, "accuracy", None, [alone], [0]) | {"recipe": "linear probe on the same features"})
     write_json((TABLES / "cub").with_suffix(".json"), {"rows": rows})
-    write_markdown(TABLES / "cub", "ProtoPNet on birds", rows)
+    write_markdown(TABLES / "cub", "ProtoPNet on birds", rows, Path(__file__).name)
     print(mean(rows[1]["values"]), linear)
 
 

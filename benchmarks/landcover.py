@@ -9,6 +9,7 @@ Runs lie in runs/results; a killed one goes on when called again.
 """
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ def main() -> None:
         results = [control(data, seed) for seed in seeds]
         rows += [make_row(RECIPE, f"masks.{seen}", None, results, seeds) | {"recipe": name} for seen in SEEN]
     write_json((TABLES / "landcover").with_suffix(".json"), {"rows": rows})
-    write_markdown(TABLES / "landcover", "Land cover and its concepts", rows)
+    write_markdown(TABLES / "landcover", "Land cover and its concepts", rows, Path(__file__).name)
 
 
 if __name__ == "__main__":

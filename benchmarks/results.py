@@ -146,12 +146,12 @@ SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "
 SHARES += ("purity", "constant_score", "unused")
 
 
-def to_markdown(title: str, rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a Markdown page."""
+def to_markdown(title: str, rows: Sequence[dict[str, Any]], script: str) -> str:
+    """The rows as a Markdown page. script: what wrote them."""
     lines = [
         f"# {title}: what came out",
         "",
-        "Written by `python benchmarks/results.py`. Mean and sample standard deviation over seeds, on the test split;",
+        f"Written by `python benchmarks/{script}`. Mean and sample standard deviation over seeds, on the test split;",
         "training time is the wall clock's, mean over seeds, on two CPU cores that other work may have shared. A",
         "figure without a goal was asked for without one.",
         "",
@@ -201,9 +201,9 @@ def write_table(path: Path, table: Table, only: str | None, seeds: tuple[int, ..
     write_markdown(path, table.title, rows)
 
 
-def write_markdown(path: Path, title: str, rows: Sequence[dict[str, Any]]) -> None:
+def write_markdown(path: Path, title: str, rows: Sequence[dict[str, Any]], script: str = "results.py") -> None:
     """Write the page beside the JSON."""
-    write_text(path.with_suffix(".md"), to_markdown(title, rows))
+    write_text(path.with_suffix(".md"), to_markdown(title, rows, script))
 
 
 if __name__ == "__main__":
