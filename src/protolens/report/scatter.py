@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import compress
 from math import cos, hypot, pi, sin
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ SIDE, EDGE = 320, 12  # of the picture, as wide as a small telephone, and what s
 DOT, STAR, SQUARE = 3.5, 7.0, 4.0  # width of a dot, outer radius of a star, half the side of a square
 # of middling lightness, to be seen on white and on black; after ten classes they come again
 COLOURS = ("#3b7ddd", "#e07b00", "#2a9d5c", "#c8509b", "#8a6d3b", "#7a5cd6", "#0fa3b1", "#a89800", "#d64545", "#7f8790")
-LETTERS, ROOM = 10, 14  # of a class name in the picture, and how far its middle is from others and from marks
+LETTERS, ROOM = 10, 16  # of a class name in the picture, and how far its middle is from others and from stars
 REACH = 0.5  # of the codes: so far built-in prototypes are drawn from zero
 Point = tuple[float, float]
 
@@ -39,7 +39,7 @@ class Scatter:
     @property
     def named(self) -> list[tuple[str, Point]]:
         """Names of classes that stand in the picture: in the middle of a class's dots, where there is room."""
-        taken, placed = [*self.stars, *chain.from_iterable(self.squares)], []
+        taken, placed = list(self.stars), []
         for name, dots in zip(self.classes, self.dots, strict=True):
             if not self.few or not dots or len(name) > LETTERS:
                 continue
@@ -156,7 +156,7 @@ def _draw(axes: "Axes", scatter: Scatter) -> None:
             axes.plot([scatter.origin[0], x], [scatter.origin[1], y], color=colour, linewidth=0.8, zorder=2)
         axes.scatter([x], [y], s=70, marker="*", color=colour, **outline)
     for name, (x, y) in scatter.named:
-        axes.text(x, y, name, ha="center", va="center", fontweight="bold", zorder=4)
+        axes.text(x, y, name, ha="center", va="center", fontweight="bold", zorder=2.5)
     for marker, words in (("*", "built-in prototypes"), ("s", "prototypes of the run")):
         axes.scatter([], [], s=40, marker=marker, color="white", label=words, **outline)
 
