@@ -94,7 +94,7 @@ def test_prototypes_stand_for_the_class_of_their_training_pixels_and_shares_are_
     of = {"name": "network", "source": "torchvision:resnet18"}
     model = build_model({"name": "concepts", "of": of, "layers": ["layer1"], "concepts": 5}, task, 0).eval()
     team = Team(torch.device("cpu"))
-    found = scores_of_masks(model, data, team)
+    found = scores_of_masks(model, data.training, data.test, team)
     tables, places = [], torch.zeros(5)
     for images in (data.training, data.test):
         table = [[0] * 3 for _ in range(5)]
@@ -125,7 +125,7 @@ def test_without_masks_or_maps_nothing_is_said():
     blind = windows("test", 0)
     data = DataSet("drawn", task, blind, blind, blind, leaks=(), notes=())
     team, model = Team(torch.device("cpu")), build_model({"name": "blackbox"}, task, 0)
-    assert scores_of_masks(model, data, team) is None
+    assert scores_of_masks(model, data.training, data.test, team) is None
     assert look(model, data.test, team).places is None
     blind.mask_reader = None
-    assert scores_of_masks(build_model({"name": "protopnet"}, task, 0), data, team) is None
+    assert scores_of_masks(build_model({"name": "protopnet"}, task, 0), blind, blind, team) is None

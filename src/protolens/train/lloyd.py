@@ -15,7 +15,7 @@ from protolens.train.device import in_threads
 from protolens.train.embedding import Pass
 from protolens.train.team import Team
 
-ROWS = 2048  # of a part: so few that what is computed of them stays in a processor's cache
+ROWS = 16_384  # of a part: so many that threads seldom wait for each other, few enough for a processor's cache
 ROUNDING = 1e-4  # of bounds of distances, as a share of the length of a vector
 FEW_GROUPS = 16  # up to which a vector is compared with the centres of all groups, in one product
 
