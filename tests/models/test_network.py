@@ -92,7 +92,7 @@ def test_a_network_of_ones_own_is_converted(own, tmp_path, capsys, words):
     told = json.loads(capsys.readouterr().out)
     assert told["centres"] == 20
     if not words:
-        assert told["found"].startswith(f"The code of {path}:Own is what goes into its layer last: 8 numbers.")
+        assert told["found"].startswith("The code of own.py:Own is what goes into its layer last: 8 numbers.")
     elif words[-1] == "maps.1":
         assert told["found"] == "The code is what the layer maps.1 gives, averaged over places: 8 numbers."
     else:

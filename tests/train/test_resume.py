@@ -129,6 +129,18 @@ def test_resuming_with_another_setting_names_the_setting(tmp_path):
         fit(other, tmp_path / "run", resume=True)
 
 
+def test_settings_that_have_come_since_count_as_they_are_by_default(tmp_path):
+    fit(digits_run(), tmp_path / "run")
+    config = tmp_path / "run" / "config.toml"
+    old = [line for line in config.read_text().splitlines() if not line.startswith(("label_share", "squared", "clip"))]
+    config.write_text("\n".join(old))
+    fit(digits_run(stages={"train": {"clip": 0.0}}), tmp_path / "run", resume=True)
+    with pytest.raises(
+        ProtolensError, match=r"was begun with data\.label_share = 0\.05, not 0\.1; choose another --out"
+    ):
+        fit(digits_run(data={"label_share": 0.1}), tmp_path / "run", resume=True)
+
+
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path):
     fit(digits_run(), tmp_path / "run")
     checkpoint = tmp_path / "run" / "last.pt"

@@ -98,7 +98,8 @@ class Network(PrototypeModel):
         unknown = (
             " Its weights may have been learnt from these very validation images." if self.settings.weights else ""
         )
-        return f"The code of {self.settings.source} is {where}.{unknown}"
+        source = self.settings.source.rpartition("/")[2]
+        return f"The code of {source} is {where}.{unknown}"
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.network(self.normalise(images)).flatten(1)

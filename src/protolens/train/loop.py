@@ -67,7 +67,12 @@ class Training:
         optimiser = make_optimiser(learning_groups(self.model, stage), stage, self.team.device)
         scaler = torch.amp.GradScaler(self.team.device.type, enabled=self.run.train.precision == "float16")
         if resumed and resumed.optimiser:  # none was in use between two stages
-            optimiser.load_state_dict(resumed.optimiser)
+            try:
+                optimiser.load_state_dict(resumed.optimiser)
+            except ValueError as error:
+                raise ProtolensError(
+                    f"{self.record.folder / 'last.pt'} was written by another version of protolens; choose another --out"
+                ) from error
             scaler.load_state_dict(resumed.scaler)
         step = self.team.wrap(Step(self.model, stage))
         if self.run.train.compile:

@@ -1,16 +1,16 @@
 """A run is a folder. Record writes one while a model learns; Run reads one that is finished."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from protolens.config import RunConfig, build, read_recipe, to_mapping, to_toml
+from protolens.config import RunConfig, Stage, build, read_recipe, to_mapping, to_toml
 from protolens.data import DataSet
 from protolens.errors import ProtolensError
 from protolens.files import cannot_write, read_json, write_text
-from protolens.models import PrototypeModel, load_model
+from protolens.models import PrototypeModel, load_model, settings_class
 from protolens.train.checkpoint import Checkpoint, Position, load_checkpoint, save_checkpoint
 from protolens.train.classes import classes_shown
 
@@ -98,11 +98,28 @@ def refuse_other_run(folder: Path, config: str) -> None:
     """Raise ProtolensError at the first setting in which the folder's config.toml differs from this one."""
     import tomllib
 
-    old, new = _flat(read_recipe(folder / "config.toml")), _flat(tomllib.loads(config))
+    old, new = _flat(with_defaults(read_recipe(folder / "config.toml"))), _flat(tomllib.loads(config))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and key not in FREE:
             there, here = old.get(key, "not set"), new.get(key, "not set")
             raise ProtolensError(f"{folder} was begun with {key} = {there}, not {here}; choose another --out")
+
+
+def with_defaults(tables: dict[str, Any]) -> dict[str, Any]:
+    """A config.toml that an older version wrote, and the settings that have come since, as they are by default.
+
+    It comes back as it is where it holds a setting that has gone since.
+    """
+    try:
+        run = build(RunConfig, tables, "config.toml")
+        name = str(run.model["name"])
+        settings: Any = build(settings_class(name), {k: v for k, v in run.model.items() if k != "name"}, "config.toml")
+        stages = {stage: to_mapping(build(Stage, values, "config.toml")) for stage, values in run.stages.items()}
+    except ProtolensError:
+        return tables
+    for values in stages.values():
+        del values["name"]
+    return to_mapping(replace(run, model={"name": name, **to_mapping(settings)}, stages=stages))
 
 
 def _flat(tables: dict[str, Any], path: str = "") -> dict[str, Any]:
