@@ -70,9 +70,8 @@ class Training:
             try:
                 optimiser.load_state_dict(resumed.optimiser)
             except ValueError as error:
-                raise ProtolensError(
-                    f"{self.record.folder / 'last.pt'} was written by another version of protolens; choose another --out"
-                ) from error
+                path = self.record.folder / "last.pt"
+                raise ProtolensError(f"{path} is of another version of protolens; choose another --out") from error
             scaler.load_state_dict(resumed.scaler)
         step = self.team.wrap(Step(self.model, stage))
         if self.run.train.compile:
