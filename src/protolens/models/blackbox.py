@@ -9,14 +9,12 @@ head is the identity. Such prototypes seldom lie near any image: that is what th
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from protolens.config import Stage, Task, option
-from protolens.data import Batch
-from protolens.models.base import Evidence, PrototypeModel
+from protolens.models.lastlayer import LastLayer
 from protolens.models.registry import register
-from protolens.nn import Normalise, SmallEncoder, StrongEncoder, VectorPrototypes, classification
+from protolens.nn import Normalise, SmallEncoder, StrongEncoder
 
 ENCODERS = {"small": SmallEncoder, "strong": StrongEncoder}
 
@@ -29,10 +27,9 @@ class Settings:
 
 
 @register("blackbox", Settings)
-class BlackBox(PrototypeModel):
+class BlackBox(LastLayer):
     """A CNN and its last linear layer; the counterpart of every other model."""
 
-    several = True
     settings: Settings
     normalise: Normalise
 
@@ -40,25 +37,11 @@ class BlackBox(PrototypeModel):
         super().__init__(settings, task)
         self.normalise = Normalise(task.bands)
         self.encoder = ENCODERS[settings.network](task.bands)
-        self.prototypes = VectorPrototypes(len(task.classes), self.encoder.features)
-        self.intercept = nn.Parameter(torch.zeros(len(task.classes)))
+        self.end_in(self.encoder.features, task)
 
-    def evidence(self, images: Tensor) -> Evidence:
-        code = self.encoder(self.normalise(images))
-        similarity = code @ self.prototypes.vectors.T
-        return Evidence(logits=similarity + self.intercept, similarity=similarity, code=code)
-
-    def head_of_code(self) -> tuple[Tensor, Tensor]:
-        return self.prototypes.vectors, self.intercept
-
-    def prototype_weights(self) -> Tensor:
-        return torch.eye(len(self.task.classes), device=self.device)
-
-    def bias(self) -> Tensor:
-        return self.intercept
-
-    def losses(self, batch: Batch, evidence: Evidence, epoch: int) -> dict[str, Tensor]:
-        return {"classification": classification(evidence.logits, batch.labels, batch.weights)}
+    def code(self, images: Tensor) -> Tensor:
+        code: Tensor = self.encoder(self.normalise(images))
+        return code
 
     def stages(self) -> list[Stage]:
         if self.settings.network == "small":

@@ -21,7 +21,7 @@ from protolens.config import Count, NotNegative, Stage, Task, option
 from protolens.data import Batch
 from protolens.errors import ProtolensError
 from protolens.models.base import Evidence
-from protolens.models.reading import NetworkSettings, ReadsNetwork
+from protolens.models.reading import NetworkSettings, Places, ReadsNetwork
 from protolens.models.registry import register
 from protolens.nn import Tapped, VectorPrototypes, classification, expanded_distance, find_layer
 
@@ -131,15 +131,3 @@ class Concepts(ReadsNetwork):
     def stages(self) -> list[Stage]:
         rates = {"weight": 1e-3, "intercept": 1e-3}
         return [Stage("concepts", epochs=0, rates=rates, then={"concepts": {}})]
-
-
-class Places(nn.Module):
-    """What is clustered at each place, [B, C, H, W] -> [B, D, h, w]."""
-
-    def __init__(self, model: Concepts):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, D, h, w]."""
-        return self.model.code(images)

@@ -24,7 +24,7 @@ from protolens.config import Count, Stage, Task, option
 from protolens.data import Batch
 from protolens.errors import ProtolensError
 from protolens.models.base import Evidence
-from protolens.models.reading import NetworkSettings, ReadsNetwork
+from protolens.models.reading import NetworkSettings, Places, ReadsNetwork
 from protolens.models.registry import register
 from protolens.nn import (
     ClassPrototypes,
@@ -202,15 +202,3 @@ class KMEx(ReadsNetwork):
     def stages(self) -> list[Stage]:
         step = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
         return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=step)]
-
-
-class Places(nn.Module):
-    """The code at each place of a KMEx model, [B, C, H, W] -> [B, D, h, w]."""
-
-    def __init__(self, model: KMEx):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, D, h, w]."""
-        return self.model.look(images)[0]

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from protolens.config import Stage, Task, option
-from protolens.data import Batch
 from protolens.errors import ProtolensError
-from protolens.models.base import Evidence, PrototypeModel
+from protolens.models.lastlayer import LastLayer
 from protolens.models.registry import register
 from protolens.nn import (
     Normalise,
-    VectorPrototypes,
-    classification,
     fill,
     find_head,
     first_convolution,
@@ -45,10 +41,9 @@ class Settings:
 
 
 @register("network", Settings)
-class Network(PrototypeModel):
+class Network(LastLayer):
     """A classifier that ends in a linear layer; that layer is taken out and its rows are the prototypes."""
 
-    several = True
     settings: Settings
 
     def __init__(self, settings: Settings, task: Task):
@@ -61,8 +56,7 @@ class Network(PrototypeModel):
             raise self._other_classes(settings.source, self.found.outputs)
         self.has_intercept = self.network.get_submodule(self.found.name).bias is not None
         self.network.set_submodule(self.found.name, nn.Identity())
-        self.prototypes = VectorPrototypes(classes, self.found.features)
-        self.intercept = nn.Parameter(torch.zeros(classes))
+        self.end_in(self.found.features, task)
 
     def _pixels(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         chosen, bands = self.settings, self.task.bands
@@ -101,22 +95,9 @@ class Network(PrototypeModel):
         source = self.settings.source.rpartition("/")[2]
         return f"The code of {source} is {where}.{unknown}"
 
-    def evidence(self, images: Tensor) -> Evidence:
-        code = self.network(self.normalise(images)).flatten(1)
-        similarity = code @ self.prototypes.vectors.T
-        return Evidence(logits=similarity + self.intercept, similarity=similarity, code=code)
-
-    def head_of_code(self) -> tuple[Tensor, Tensor]:
-        return self.prototypes.vectors, self.intercept
-
-    def prototype_weights(self) -> Tensor:
-        return torch.eye(len(self.task.classes), device=self.device)
-
-    def bias(self) -> Tensor:
-        return self.intercept
-
-    def losses(self, batch: Batch, evidence: Evidence, epoch: int) -> dict[str, Tensor]:
-        return {"classification": classification(evidence.logits, batch.labels, batch.weights)}
+    def code(self, images: Tensor) -> Tensor:
+        code: Tensor = self.network(self.normalise(images)).flatten(1)
+        return code
 
     def stages(self) -> list[Stage]:
         if not self.settings.weights:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from protolens.config import Task, option, to_mapping
 from protolens.errors import ProtolensError
@@ -55,3 +55,15 @@ class ReadsNetwork(PrototypeModel):
 
     def keep(self, kept: Tensor) -> None:
         self.prototypes.keep(kept)
+
+
+class Places(nn.Module):
+    """The code at each place, [B, C, H, W] -> [B, D, h, w], of a model that tells it."""
+
+    def __init__(self, model: PrototypeModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, D, h, w]."""
+        return self.model.code(images)

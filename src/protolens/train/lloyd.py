@@ -18,6 +18,7 @@ from protolens.train.team import Team
 ROWS = 16_384  # of a part: so many that threads seldom wait for each other, few enough for a processor's cache
 ROUNDING = 1e-4  # of bounds of distances, as a share of the length of a vector
 FEW_GROUPS = 16  # up to which a vector is compared with the centres of all groups, in one product
+GATHERED = 1 << 22  # numbers of centres that are copied for vectors of more groups
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,13 @@ def scores(centres: Centres, vectors: Tensor, group: Tensor) -> Tensor:
     """Half the squared distance to the centres of a vector's group, but for the vector's length: [n, M]."""
     centred, offset, groups = centres.centred, centres.offset, centres.groups
     if groups > FEW_GROUPS:
-        own = centred.view(groups, -1, centred.shape[1])[group]
-        return torch.baddbmm(offset.view(groups, -1)[group][:, :, None], own, vectors[:, :, None], alpha=-1).squeeze(2)
+        of_group, offsets = centred.view(groups, -1, centred.shape[1]), offset.view(groups, -1)
+        few = max(1, GATHERED // of_group[0].numel())  # vectors at a time: each brings the centres of its group
+        found = [
+            torch.baddbmm(offsets[own][:, :, None], of_group[own], some[:, :, None], alpha=-1).squeeze(2)
+            for some, own in zip(vectors.split(few), group.split(few), strict=True)
+        ]
+        return torch.cat(found)
     if vectors.device.type == "cpu":  # numpy's product is a fifth faster than torch's on processors of AMD
         product = vectors.numpy() @ centred.numpy().T
         score = torch.from_numpy(np.subtract(offset.numpy(), product, out=product))
