@@ -6,18 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from protolens.config import merge
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.words import dotted_settings, make_parser
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-    from protolens.evaluation import Evaluation
-    from protolens.train import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +77,7 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     changes = merge(_given(named), settings)
     config, where = read_run(given.recipe, changes)
     from protolens.report import write_report
+    from protolens.terminal import figure
     from protolens.train import fit
 
     if given.epochs is not None:
@@ -98,7 +92,7 @@ def do_fit(given: argparse.Namespace, settings: dict[str, Any]) -> int:
         chosen = run.facts["chosen"][-1]
         result |= {"stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
         select, score = run.config.train.select, chosen["score"]
-        score = f"validation {select.replace('_', ' ')} {f'{score:.4f}' if select == 'loss' else _figure(score)}"
+        score = f"validation {select.replace('_', ' ')} {f'{score:.4f}' if select == 'loss' else figure(score)}"
         said = f"epoch {chosen['epoch']} was chosen: {score}; "
     _tell(given, result, said + _next(folder))
     return 0
@@ -171,6 +165,7 @@ def do_evaluate(given: argparse.Namespace) -> int:
     """The verb `evaluate`."""
     from protolens.evaluation import evaluate
     from protolens.report import write_report
+    from protolens.terminal import show_evaluation
     from protolens.train import Run
 
     if given.ensemble:
@@ -192,79 +187,15 @@ def do_evaluate(given: argparse.Namespace) -> int:
 
 def do_evaluate_ensemble(given: argparse.Namespace) -> int:
     """The verb `evaluate` for several runs that decide together."""
-    from rich.table import Table
-
     from protolens.evaluation import evaluate_ensemble
+    from protolens.terminal import show_ensemble
 
     found = evaluate_ensemble(given.runs, device=given.device)
     if given.json:
         print(json.dumps(found))
         return 0
-    main = "accuracy" if "accuracy" in found else "mean_average_precision"
-    table = Table("", main.replace("_", " "), "", title=f"{found['images']:,} test images")
-    for member in found["members"]:
-        table.add_row(member["run"], _figure(member[main]), "alone")
-    table.add_row("together", _figure(found[main]), _interval(found[f"{main}_interval"]))
-    _console().print(table)
+    show_ensemble(found)
     return 0
-
-
-def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
-    """The figures of an evaluation as a table."""
-    from rich.table import Table
-
-    scores = evaluation.content
-    title = f"{run.folder}: {scores['images']:,} test images"
-    masks = tables_of_masks(run, scores)
-    if "accuracy" not in scores:
-        for part in (*tables_of_several(scores, title), *masks):
-            _console().print(part)
-        return
-    table = Table("test split", "value", "", title=title)
-    table.add_row("accuracy", _figure(scores["accuracy"]), _interval(scores["accuracy_interval"]))
-    table.add_row("balanced accuracy", _figure(scores["balanced_accuracy"]), "mean of the classes' recall")
-    area = scores["area_under_roc"]
-    table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
-    table.add_row("most common class", _figure(scores["always_most_common_class"]), "accuracy of always saying it")
-    for part in (table, *masks):
-        _console().print(part)
-
-
-def tables_of_masks(run: "Run", scores: dict[str, Any]) -> "list[Table]":
-    """How well maps tell classes apart, where the evaluation says so."""
-    from rich.table import Table
-
-    from protolens.report.masks import class_rows, mask_rows, masks_of
-
-    found = masks_of(scores)
-    if not found:
-        return []
-    table = Table("maps beside masks", "value", "", title=f"{found['pixels']:,} test pixels")
-    for row in mask_rows(found):
-        table.add_row(row["name"], row["value"], row["beside"])
-    for row in class_rows(found, run.facts["data"]["classes"]):
-        table.add_row(f"IoU of {row['name']}", row["iou"], f"prototypes: {row['prototypes']}")
-    return [table]
-
-
-def tables_of_several(scores: dict[str, Any], title: str) -> "tuple[Table, Table]":
-    """The figures, and those of each class, of an evaluation on images that can show several classes."""
-    from rich.table import Table
-
-    table = Table("test split", "value", "", title=title)
-    interval = _interval(scores["mean_average_precision_interval"])
-    table.add_row("mean average precision", _figure(scores["mean_average_precision"]), interval)
-    table.add_row("constant score", _figure(scores["constant_score"]), "the same of a model that knows nothing")
-    table.add_row("micro F1", _figure(scores["micro_f1"]), "over all classes of all images")
-    table.add_row("macro F1", _figure(scores["macro_f1"]), "mean of the classes' F1")
-    table.add_row(
-        "all classes right", _figure(scores["subset_accuracy"]), _interval(scores["subset_accuracy_interval"])
-    )
-    columns = ("average_precision", "precision", "recall", "f1")
-    classes = Table("class", "images", "average precision", "precision", "recall", "F1")
-    for entry in scores["classes"]:
-        classes.add_row(entry["name"], f"{entry['images']:,}", *(_figure(entry[column]) for column in columns))
-    return table, classes
 
 
 def do_explain(given: argparse.Namespace) -> int:
@@ -273,6 +204,7 @@ def do_explain(given: argparse.Namespace) -> int:
     from protolens.data.pictures import to_png
     from protolens.explanation import explain
     from protolens.report import write_explanations
+    from protolens.terminal import show_explanation
     from protolens.train import Run
 
     run = Run.open(given.run)
@@ -290,28 +222,12 @@ def do_explain(given: argparse.Namespace) -> int:
     return 0
 
 
-def show_explanation(explanation: Any, rows: int = 5) -> None:
-    """An explanation as a table whose last column sums to the logit."""
-    from rich.table import Table
-
-    title = f"{explanation.image}: {explanation.sentence}"
-    table = Table("prototype", "class", "similarity", "usual", "weight", "adds", title=title, title_justify="left")
-    table.add_row("", "", "", "", "the average training image", f"{explanation.baseline:+.2f}")
-    for reason in explanation.reasons[:rows]:
-        figures = (f"{reason.similarity:.2f}", f"{reason.usual:.2f}", f"{reason.weight:+.2f}", f"{reason.lift:+.2f}")
-        table.add_row(str(reason.prototype), reason.class_name, *figures)
-    others = explanation.reasons[rows:]
-    if others:
-        table.add_row("", f"{len(others)} more", "", "", "", f"{sum(reason.lift for reason in others):+.2f}")
-    table.add_row("", f"logit of {explanation.explained}", "", "", "sum", f"{explanation.logit:+.2f}")
-    _console().print(table)
-
-
 def do_demo(given: argparse.Namespace) -> int:
     """The verb `demo`: the main job on images that come along."""
     from protolens.config import read_run
     from protolens.evaluation import evaluate
     from protolens.report import write_report
+    from protolens.terminal import show_evaluation
     from protolens.train import fit
 
     config, where = read_run("digits-prototypedl")
@@ -335,15 +251,9 @@ def do_list(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(rows))
         return 0
-    from rich.markup import escape
-    from rich.table import Table
+    from protolens.terminal import show_rows
 
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0]:
-        table.add_column(column, no_wrap=bool(column))
-    for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    _console().print(table)
+    show_rows(rows)
     return 0
 
 
@@ -386,21 +296,6 @@ def _given(table: dict[str, Any]) -> dict[str, Any]:
     """A nested table without what was not given."""
     inner = {key: _given(value) if isinstance(value, dict) else value for key, value in table.items()}
     return {key: value for key, value in inner.items() if value is not None}
-
-
-def _figure(share: float | None) -> str:
-    return "undefined" if share is None else f"{100 * share:.2f} %"
-
-
-def _interval(ends: Sequence[float] | None) -> str:
-    return f"95 % interval {_figure(ends[0])} to {_figure(ends[1])}" if ends else ""
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    # a file or a pipe has no width of its own
-    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def _next(folder: Path) -> str:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protolens.cli import show_evaluation
 from protolens.errors import ProtolensError
 from protolens.evaluation import Evaluation
 from protolens.report import write_explanations, write_report
 from protolens.report.masks import class_rows, mask_rows, masks_of
+from protolens.terminal import show_evaluation
 from protolens.train import Run
 from tests.report.test_report import report
 

@@ -1,0 +1,113 @@
+"""Results as tables in the terminal. Importing it loads no torch."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from protolens.evaluation import Evaluation
+    from protolens.explanation import Explanation
+    from protolens.train import Run
+
+
+def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
+    """The figures of an evaluation as a table."""
+    scores = evaluation.content
+    title = f"{run.folder}: {scores['images']:,} test images"
+    masks = tables_of_masks(run, scores)
+    if "accuracy" not in scores:
+        for part in (*tables_of_several(scores, title), *masks):
+            _console().print(part)
+        return
+    table = Table("test split", "value", "", title=title)
+    table.add_row("accuracy", figure(scores["accuracy"]), _interval(scores["accuracy_interval"]))
+    table.add_row("balanced accuracy", figure(scores["balanced_accuracy"]), "mean of the classes' recall")
+    area = scores["area_under_roc"]
+    table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
+    table.add_row("most common class", figure(scores["always_most_common_class"]), "accuracy of always saying it")
+    for part in (table, *masks):
+        _console().print(part)
+
+
+def show_ensemble(found: Mapping[str, Any]) -> None:
+    """Runs alone and together."""
+    main = "accuracy" if "accuracy" in found else "mean_average_precision"
+    table = Table("", main.replace("_", " "), "", title=f"{found['images']:,} test images")
+    for member in found["members"]:
+        table.add_row(member["run"], figure(member[main]), "alone")
+    table.add_row("together", figure(found[main]), _interval(found[f"{main}_interval"]))
+    _console().print(table)
+
+
+def tables_of_masks(run: "Run", scores: dict[str, Any]) -> list[Table]:
+    """How well maps tell classes apart, where the evaluation says so."""
+    from protolens.report.masks import class_rows, mask_rows, masks_of
+
+    found = masks_of(scores)
+    if not found:
+        return []
+    table = Table("maps beside masks", "value", "", title=f"{found['pixels']:,} test pixels")
+    for row in mask_rows(found):
+        table.add_row(row["name"], row["value"], row["beside"])
+    for row in class_rows(found, run.facts["data"]["classes"]):
+        table.add_row(f"IoU of {row['name']}", row["iou"], f"prototypes: {row['prototypes']}")
+    return [table]
+
+
+def tables_of_several(scores: dict[str, Any], title: str) -> tuple[Table, Table]:
+    """The figures, and those of each class, of an evaluation on images that can show several classes."""
+    table = Table("test split", "value", "", title=title)
+    interval = _interval(scores["mean_average_precision_interval"])
+    table.add_row("mean average precision", figure(scores["mean_average_precision"]), interval)
+    table.add_row("constant score", figure(scores["constant_score"]), "the same of a model that knows nothing")
+    table.add_row("micro F1", figure(scores["micro_f1"]), "over all classes of all images")
+    table.add_row("macro F1", figure(scores["macro_f1"]), "mean of the classes' F1")
+    table.add_row("all classes right", figure(scores["subset_accuracy"]), _interval(scores["subset_accuracy_interval"]))
+    columns = ("average_precision", "precision", "recall", "f1")
+    classes = Table("class", "images", "average precision", "precision", "recall", "F1")
+    for entry in scores["classes"]:
+        classes.add_row(entry["name"], f"{entry['images']:,}", *(figure(entry[column]) for column in columns))
+    return table, classes
+
+
+def show_explanation(explanation: "Explanation", rows: int = 5) -> None:
+    """An explanation as a table whose last column sums to the logit."""
+    title = f"{explanation.image}: {explanation.sentence}"
+    table = Table("prototype", "class", "similarity", "usual", "weight", "adds", title=title, title_justify="left")
+    table.add_row("", "", "", "", "the average training image", f"{explanation.baseline:+.2f}")
+    for reason in explanation.reasons[:rows]:
+        figures = (f"{reason.similarity:.2f}", f"{reason.usual:.2f}", f"{reason.weight:+.2f}", f"{reason.lift:+.2f}")
+        table.add_row(str(reason.prototype), reason.class_name, *figures)
+    others = explanation.reasons[rows:]
+    if others:
+        table.add_row("", f"{len(others)} more", "", "", "", f"{sum(reason.lift for reason in others):+.2f}")
+    table.add_row("", f"logit of {explanation.explained}", "", "", "sum", f"{explanation.logit:+.2f}")
+    _console().print(table)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A list with the keys of its first entry as its head."""
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0]:
+        table.add_column(column, no_wrap=bool(column))
+    for row in rows:
+        table.add_row(*(escape(str(value)) for value in row.values()))
+    _console().print(table)
+
+
+def figure(share: float | None) -> str:
+    """A share as a percentage."""
+    return "undefined" if share is None else f"{100 * share:.2f} %"
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return f"95 % interval {figure(ends[0])} to {figure(ends[1])}" if ends else ""
+
+
+def _console() -> Console:
+    # a file or a pipe has no width of its own
+    return Console(width=None if sys.stdout.isatty() else 160)
