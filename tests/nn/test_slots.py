@@ -68,7 +68,20 @@ def test_classification_with_weights_is_the_weighted_mean_of_cross_entropies():
     each = [-logits[i].double().log_softmax(0)[labels[i]] for i in range(6)]
     expected = sum(w * e for w, e in zip(weights.tolist(), each, strict=True)) / weights.sum()
     torch.testing.assert_close(classification(logits, labels, weights).double(), expected.double())
-    assert classification(logits, labels) == F.cross_entropy(logits, labels)
+    torch.testing.assert_close(classification(logits, labels), F.cross_entropy(logits, labels))
+
+    smoothed = F.one_hot(labels, 3) * 0.8 + 0.2 / 3
+    expected = -(smoothed.double() * logits.double().log_softmax(1)).sum(1) @ weights.double() / weights.double().sum()
+    torch.testing.assert_close(classification(logits, labels, weights, 0.2).double(), expected)
+
+
+def test_classification_of_several_classes_is_the_mean_of_binary_cross_entropies():
+    logits, labels, weights = torch.randn(6, 3), torch.randint(2, (6, 3)), torch.rand(6)
+    targets, p = labels.double() * 0.8 + 0.1, logits.double().sigmoid()
+    each = -(targets * p.log() + (1 - targets) * (1 - p).log()).mean(1)
+    expected = each @ weights.double() / weights.double().sum()
+    torch.testing.assert_close(classification(logits, labels, weights, 0.2).double(), expected)
+    torch.testing.assert_close(classification(logits, labels, None, 0.2).double(), each.mean())
 
 
 def test_each_form_of_reconstruction_error_is_what_its_source_writes():

@@ -28,7 +28,7 @@ from protolens.nn.losses import (
     separation_cost,
 )
 from protolens.nn.networks import Head, Tapped, find_head, find_layer, find_maps, open_network, pixels_wanted
-from protolens.nn.normalise import Normalise, ToLength
+from protolens.nn.normalise import Normalise, OfPixels, ToLength, Whiten
 from protolens.nn.places import (
     Where,
     expanded_distance,
@@ -68,6 +68,7 @@ __all__ = [
     "LargePredictor",
     "LinearHead",
     "Normalise",
+    "OfPixels",
     "SmallAttributes",
     "SmallEncoder",
     "SmallPredictor",
@@ -79,6 +80,7 @@ __all__ = [
     "VariationalEncoder",
     "VectorPrototypes",
     "Where",
+    "Whiten",
     "activation",
     "classification",
     "cluster_cost",

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from protolens.nn.normalise import Whiten
+
 Activation = Literal["relu", "sigmoid"]
 
 
@@ -56,20 +58,26 @@ class SmallEncoder(nn.Sequential):
 
 
 class StrongEncoder(nn.Sequential):
-    """Convolutions with batch normalisation in three widening blocks, then one maximum a channel.
+    """Whitened patches, convolutions with batch normalisation in three widening blocks, then one maximum a channel.
 
-    The shape of the fast CIFAR-10 networks (Jordan 2024, arXiv:2404.00498) without their frozen whitening layer.
-    [B, bands, H, W] -> [B, widths[-1]].
+    The shape of the fast CIFAR-10 networks (Jordan 2024, arXiv:2404.00498). Each convolution begins as the identity
+    for as many channels as it takes. For images of 5 pixels and more. [B, bands, H, W] in [0, 1] -> [B, widths[-1]].
     """
 
     def __init__(self, bands: int, widths: Sequence[int] = (64, 256, 256)):
-        stem = 32
-        layers: list[nn.Module] = [nn.Conv2d(bands, stem, 3, padding=1), nn.GELU()]
-        channels = stem
-        for width in widths:
-            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.MaxPool2d(2, ceil_mode=True)]
-            layers += [nn.BatchNorm2d(width), nn.GELU()]
-            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+        whiten = Whiten(bands)
+        layers: list[nn.Module] = [whiten, nn.GELU()]
+        channels = whiten.out_channels
+        for place, width in enumerate(widths, start=1):
+            pool = nn.MaxPool2d(2, ceil_mode=place == len(widths))  # small maps lose no row at the end
+            layers += [self._convolution(channels, width), pool, nn.BatchNorm2d(width), nn.GELU()]
+            layers += [self._convolution(width, width), nn.BatchNorm2d(width), nn.GELU()]
             channels = width
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())
         self.features = channels
+
+    @staticmethod
+    def _convolution(taken: int, width: int) -> nn.Conv2d:
+        convolution = nn.Conv2d(taken, width, 3, padding=1, bias=False)
+        nn.init.dirac_(convolution.weight[:taken])
+        return convolution

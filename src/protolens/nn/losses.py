@@ -7,19 +7,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def classification(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+def classification(logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Cross entropy, a weighted mean over the batch: of the softmax, or of each class alone where there may be several.
 
     logits: [B, K]; labels: [B] class numbers, or [B, K] zeros and ones: then it is the mean over classes of the binary
-    cross entropy. weights: [B], how much each image counts, or None for equally.
+    cross entropy. weights: [B], how much each image counts, or None for equally. smoothing: share of the target that
+    all classes, or yes and no, have alike (Szegedy 2016, arXiv:1512.00567, section 7).
     """
-    several = labels.ndim == 2
-    targets = labels.to(logits.dtype) if several else labels
-    entropy = F.binary_cross_entropy_with_logits if several else F.cross_entropy
-    if weights is None:
-        return entropy(logits, targets)
-    each = entropy(logits, targets, reduction="none")
-    return ((each.mean(dim=1) if several else each) * weights).sum() / weights.sum()
+    if labels.ndim == 2:
+        targets = labels.to(logits.dtype) * (1 - smoothing) + smoothing / 2
+        each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+    else:
+        each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+    return each.mean() if weights is None else (each * weights).sum() / weights.sum()
 
 
 def squared_error(pictures: Tensor, images: Tensor) -> Tensor:

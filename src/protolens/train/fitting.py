@@ -23,7 +23,7 @@ from protolens.models import (
     save_model,
     state_digest,
 )
-from protolens.nn import Normalise
+from protolens.nn import OfPixels
 from protolens.train.afterwards import check_afterwards, follow_stage
 from protolens.train.built_in import write_built_in
 from protolens.train.checkpoint import Position
@@ -101,7 +101,7 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
     else:
         model.load_pretrained()
         training.record.begin()
-        learn_normalisation(model, training.data.training)
+        learn_pixels(model, training.data.training)
         position = Position()
     while position.stage < len(stages):
         stage = stages[position.stage]
@@ -151,20 +151,8 @@ def made_with(training: Training) -> dict[str, Any]:
     }
 
 
-def learn_normalisation(model: PrototypeModel, images: Images) -> None:
-    """Set the model's normalisation, if it has one, to the mean and deviation of each band of the training images."""
-    layers = [module for module in model.modules() if isinstance(module, Normalise) and module.learns]
-    if not layers:
-        return
-    total, squares, pixels = torch.zeros(images.shape[0]).double(), torch.zeros(images.shape[0]).double(), 0
-    for batch in plain_batches(images, batch_for(images), torch.device("cpu")):
-        values = batch.images.double()
-        total += values.sum(dim=(0, 2, 3))
-        squares += values.square().sum(dim=(0, 2, 3))
-        pixels += values[:, 0].numel()
-    mean = total / pixels
-    # a band of one value everywhere is only shifted
-    deviation = (squares / pixels - mean.square()).clamp_min(1e-8).sqrt()
-    for layer in layers:
-        layer.mean.copy_(mean)
-        layer.deviation.copy_(deviation)
+def learn_pixels(model: PrototypeModel, images: Images) -> None:
+    """Set first layers that are statistics of the training images, if the model has such."""
+    for module in model.modules():
+        if isinstance(module, OfPixels) and module.learns:
+            module.learn(batch.images for batch in plain_batches(images, batch_for(images), torch.device("cpu")))
