@@ -122,6 +122,17 @@ class PrototypeModel(nn.Module, ABC):
         """What each place adds to each logit, [B, K, h, w]: the sum over places is the logit; None without such."""
         return None
 
+    def similarity_of_places(self, evidence: Evidence) -> Tensor | None:
+        """What each place adds to the similarity, [B, P, h, w]: the sum over places is it; None without places.
+
+        Here all of it comes from the place that is most alike.
+        """
+        if evidence.maps is None:
+            return None
+        flat = evidence.maps.flatten(2)
+        best = torch.zeros_like(flat).scatter_(2, flat.argmax(dim=2, keepdim=True), 1.0)
+        return (best * evidence.similarity[:, :, None]).view_as(evidence.maps)
+
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""
         return None

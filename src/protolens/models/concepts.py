@@ -114,6 +114,10 @@ class Concepts(ReadsNetwork):
             return (-distance / self.settings.temperature).softmax(dim=-1)
         return F.one_hot(distance.argmin(dim=-1), distance.shape[-1]).to(distance.dtype)
 
+    def similarity_of_places(self, evidence: Evidence) -> Tensor:
+        assert evidence.maps is not None
+        return evidence.maps / evidence.maps[0, 0].numel()
+
     def contributions_of_places(self, evidence: Evidence) -> Tensor:
         assert evidence.maps is not None
         values = torch.einsum("bphw,pk->bkhw", evidence.maps, self.weight) + self.intercept[:, None, None]

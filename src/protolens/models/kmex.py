@@ -166,10 +166,16 @@ class KMEx(ReadsNetwork):
         images, _, height, width = code.shape
         flat, apart = self.alike(code.permute(0, 2, 3, 1).flatten(0, 2))
         maps, speaks = (values.view(images, height * width, -1) for values in (flat, self.speakers(flat)))
-        heard = torch.where(speaks.any(dim=1, keepdim=True), speaks, 1.0)
-        similarity = (maps * heard).sum(dim=1) / heard.sum(dim=1)
+        similarity = (maps * heard(speaks)).sum(dim=1)
         distance = None if apart is None else apart.view(images, height * width, -1).amin(dim=1)
         return similarity, distance, maps.mT.reshape(images, -1, height, width), speaks.mean(dim=1)
+
+    def similarity_of_places(self, evidence: Evidence) -> Tensor | None:
+        if evidence.maps is None:
+            return None
+        maps = evidence.maps.flatten(2).mT
+        speaks = self.speakers(maps.flatten(0, 1)).view_as(maps)
+        return (maps * heard(speaks)).mT.reshape(evidence.maps.shape)
 
     def weights_for(self, evidence: Evidence) -> Tensor:
         """The shares, for a prototype's own class: [B, P, K]."""
@@ -202,3 +208,9 @@ class KMEx(ReadsNetwork):
     def stages(self) -> list[Stage]:
         step = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
         return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=step)]
+
+
+def heard(speaks: Tensor) -> Tensor:
+    """Shares of places with sum 1 over those where a prototype speaks, or over all where it does nowhere: [B, N, P]."""
+    counted = torch.where(speaks.any(dim=1, keepdim=True), speaks, 1.0)
+    return counted / counted.sum(dim=1, keepdim=True)

@@ -1,0 +1,401 @@
+"""Runs a network as it is and notes, function by function, how relevance flows back from its output to its input.
+
+Nothing of the network is changed or traced: while a `Flow` is entered, every function of torch that the network calls
+comes by here, whatever Python stands around it. One that works on what has come from the image gets a rule for the way
+back, and one without a rule raises ProtolensError. Batch normalisation is folded into the linear layer before it, else
+into the one behind it, for rules look at the products of inputs and weights.
+"""
+
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from protolens.attribution.rules import STABILISER, Composite, Divided, Layer, stabilised
+from protolens.errors import ProtolensError
+
+Function = Callable[..., Any]
+WEIGHTED = {"conv1d", "conv2d", "conv3d", "linear"}
+# each value hands its relevance to the one that it was made of
+PASSED = {
+    *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "hardtanh", "prelu"),
+    *("hardswish", "sigmoid", "hardsigmoid", "tanh", "logsigmoid", "clamp", "clamp_min", "clamp_max", "clip", "detach"),
+    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
+    *("normalize", "layer_norm", "group_norm", "instance_norm", "local_response_norm"),
+}
+# values are moved or chosen: relevance goes the gradient's way
+MOVED = {
+    *("flatten", "view", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze", "expand"),
+    *("contiguous", "clone", "cat", "concat", "stack", "chunk", "split", "unbind", "narrow", "getitem", "pad", "roll"),
+    *("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+    *("amax", "max", "to", "float", "type_as", "get:T", "get:mT", "t", "view_as", "reshape_as", "expand_as", "repeat"),
+    *("unflatten", "select", "index_select", "gather", "pixel_shuffle", "channel_shuffle", "flip", "tile", "ravel"),
+}
+# linear in all that has come from the image: inputs divide by what they add
+SUMMED = {
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    *("mean", "sum", "interpolate", "add", "radd", "sub", "rsub", "neg"),
+}
+# linear in one factor: the other is a constant or a gate
+MULTIPLIED = {"mul", "rmul", "div", "truediv", "matmul", "rmatmul", "mm", "bmm"}
+GATES = {"sigmoid", "hardsigmoid"}
+# share out among places or channels; what they multiply gets the relevance
+CONSTANT = {"softmax"}
+COMMUTING = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
+COMMUTING |= {"flatten", "dropout", "dropout2d", "adaptive_avg_pool3d"}
+
+
+@dataclass
+class Noted:
+    """What is known of a tensor that has come from the image."""
+
+    value: Tensor
+
+
+@dataclass
+class Pixels(Noted):
+    """Not yet through a layer with weights. low, high: the same made of the darkest and the brightest image."""
+
+    low: Tensor
+    high: Tensor
+
+
+@dataclass
+class Carried(Noted):
+    """The value is in a graph of autograd whose gradient is relevance. gate: whether it was squeezed into [0, 1]."""
+
+    gate: bool = False
+
+
+@dataclass
+class Called(Noted):
+    """A linear layer whose rule waits, because a batch normalisation may follow that belongs to it."""
+
+    given: Tensor  # carried
+    weight: Tensor
+    apply: Callable[[Tensor, Tensor], Tensor]
+    dense: bool
+    pixels: Pixels | None
+    carried: Tensor | None = None  # once something else has asked for it
+
+
+@dataclass
+class Lost(Noted):
+    """Made by a function without a rule: no harm unless relevance has to come back through it."""
+
+    function: str
+
+
+@dataclass
+class Scaled(Noted):
+    """given * scale + shift, which waits for a linear layer to be folded into."""
+
+    given: Tensor  # carried
+    scale: Tensor
+    shift: Tensor
+
+
+class Through(torch.autograd.Function):
+    """A value whose relevance goes back to those that it was made of in the way that `back` says."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, back: Callable[[Tensor], Sequence[Tensor]], *_given: Tensor) -> Tensor:
+        """The value itself."""
+        ctx.back = back
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *relevance: Tensor) -> tuple[Tensor | None, ...]:
+        """Relevance in the place of gradients."""
+        return None, None, *ctx.back(relevance[0])
+
+
+class Flow(TorchFunctionMode):
+    """Enter it, call the network on `images`, and ask for the `relevance` of the images for that of its output.
+
+    images: [B, C, H, W]; low, high: least and greatest value of a pixel. Only evaluation mode is understood.
+    """
+
+    def __init__(self, images: Tensor, composite: Composite, low: float = 0.0, high: float = 1.0):
+        super().__init__()
+        self.images, self.composite = images.detach().clone().requires_grad_(), composite
+        self.noted: MutableMapping[Tensor, Noted] = WeakIdKeyDictionary()
+        bounds = (torch.full_like(images[:1], bound) for bound in (low, high))
+        self._note(self.images, Pixels(self.images, *bounds))
+
+    def carried(self, tensor: Tensor) -> Tensor:
+        """The tensor in the graph of relevance. Raises ProtolensError if it has not come from the images."""
+        if tensor not in self.noted:
+            raise ProtolensError(
+                "the network's output does not come from its input by functions with a rule for relevance; a network "
+                "has to end in logits, without softmax"
+            )
+        return self._carry(self.noted[tensor])
+
+    def relevance(self, output: Tensor, of_output: Tensor) -> Tensor:
+        """[B, C, H, W]: relevance of pixels for that of an output, which `carried` gave. May be repeated."""
+        (found,) = torch.autograd.grad(output, self.images, of_output, retain_graph=True, allow_unused=True)
+        return torch.zeros_like(self.images) if found is None else found
+
+    def __torch_function__(self, function: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Any function of torch that the network calls."""
+        kwargs = kwargs or {}
+        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        if not sources:
+            return function(*args, **kwargs)
+        raw = str(getattr(function, "__name__", function))
+        name, in_place = name_of(function), is_in_place(raw)
+        if in_place:
+            name = name.removeprefix("i") if raw.startswith("__i") else name
+            function = getattr(Tensor, name, function)
+        result = self._follow(name, function, args, kwargs)
+        if in_place:  # whoever holds the changed tensor means the new one
+            self._note(args[0], self.noted[result])
+        return result
+
+    def _follow(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
+        states = [self.noted[tensor] for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        lost = next((state for state in states if isinstance(state, Lost)), None)
+        if lost or name == "setitem":
+            return self._lose(lost.function if lost else name, function, args, kwargs)
+        if name in WEIGHTED:
+            return self._weigh(name, function, args, kwargs)
+        if all(isinstance(state, Pixels) for state in states):
+            return self._of_pixels(name, function, args, kwargs)
+        if name == "batch_norm":
+            return self._normalise(function, args, kwargs)
+        if name in COMMUTING and isinstance(states[0], Scaled) and _keeps_constants(name, args, kwargs):
+            return self._commute(states[0], name, function, args, kwargs)
+        return self._apply(name, function, args, kwargs)
+
+    def _apply(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
+        """A function whose rule looks at nothing but its name."""
+        if name in PASSED:
+            return self._pass(name, function, args, kwargs)
+        if name in MOVED:
+            return self._move(function, args, kwargs)
+        if name in SUMMED or name in MULTIPLIED:
+            return self._sum(name, function, args, kwargs)
+        if name in CONSTANT:
+            return function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        return self._lose(name, function, args, kwargs)
+
+    def _lose(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
+        """A function without a rule; also sizes, comparisons and the like, whose results carry nothing."""
+        result = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        changed = args[0] if result is None else None  # setitem
+        for tensor in _tensors((result, changed)):
+            if tensor.is_floating_point():
+                self._note(tensor, Lost(tensor, name))
+        return result
+
+    def _move(self, function: Function, args: Any, kwargs: Any) -> Any:
+        with torch.enable_grad():
+            result = function(*self._swap(args, self._carry), **self._swap(kwargs, self._carry))
+        for tensor in _tensors(result):
+            if tensor.is_floating_point():
+                self._note(tensor, Carried(tensor))
+        return result
+
+    def _of_pixels(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
+        """What is done to pixels before the first layer with weights, such as normalisation, is done to bounds too."""
+        bounds = []
+        for look in (lambda state: state.low, lambda state: state.high):
+            bounds.append(list(_tensors(function(*self._swap(args, look), **self._swap(kwargs, look)))))
+        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        alike = len(sources) == 1 and all(result.shape[1:] == sources[0].shape[1:] for result in bounds[0])
+        result = self._apply(name if name in MOVED or not alike else "dropout", function, args, kwargs)
+        for tensor, low, high in zip(_tensors(result), *bounds, strict=True):
+            state = self.noted.get(tensor)
+            if isinstance(state, Carried):
+                self._note(tensor, Pixels(state.value, torch.minimum(low, high), torch.maximum(low, high)))
+        return result
+
+    def _weigh(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
+        """A convolution or a dense layer."""
+        named = dict(zip(("input", "weight", "bias"), args[:3], strict=False)) | kwargs
+        state, weight = self.noted.get(named.pop("input")), named.pop("weight")
+        if state is None or weight in self.noted:
+            return self._lose(f"{name} with weights that depend on the image", function, args, kwargs)
+        named.pop("bias", None)
+        rest = args[3:]
+
+        def apply(given: Tensor, weight: Tensor) -> Tensor:
+            result: Tensor = function(given, weight, None, *rest, **named)
+            return result
+
+        value = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        weight = weight.detach()
+        if isinstance(state, Scaled):
+            given, weight = state.given, _scaled_inputs(weight, state.scale, name == "linear")
+        else:
+            given = self._carry(state)
+        pixels = state if isinstance(state, Pixels) else None
+        return self._note(value, Called(value, given, weight, apply, name == "linear", pixels))
+
+    def _normalise(self, function: Function, args: Any, kwargs: Any) -> Tensor:
+        """Batch normalisation with the statistics of training, a scale and a shift of each channel."""
+        names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+        named = dict(zip(names, args, strict=False)) | kwargs
+        state = self.noted[named["input"]]
+        if named.get("training") or named.get("running_mean") is None:
+            return self._lose("batch_norm with the statistics of the batch", function, args, kwargs)
+        value = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        scale = (named["running_var"] + named.get("eps", 1e-5)).rsqrt()
+        if named.get("weight") is not None:
+            scale = scale * named["weight"]
+        shift = -named["running_mean"] * scale
+        if named.get("bias") is not None:
+            shift = shift + named["bias"]
+        if isinstance(state, Called) and state.carried is None:
+            rows = scale.detach().view(-1, *[1] * (state.weight.ndim - 1))
+            return self._note(value, replace(state, value=value, weight=state.weight * rows))
+        shape = (1, -1, *[1] * (value.ndim - 2))
+        scale, shift = scale.detach().view(shape), shift.detach().view(shape)
+        return self._note(value, Scaled(value, self._carry(state), scale, shift))
+
+    def _commute(self, state: Scaled, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
+        """Means and flattening of a scaled tensor are the same of what was scaled."""
+        value: Tensor = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        inner = self._note(state.given, Carried(state.given))
+        given = self._follow(name, function, (inner, *args[1:]), kwargs)
+        scale, shift = state.scale, state.shift
+        if name == "flatten":
+            scale, shift = (function(part.expand_as(state.given[:1]), *args[1:], **kwargs) for part in (scale, shift))
+        return self._note(value, Scaled(value, self._carry(self.noted[given]), scale, shift))
+
+    def _pass(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
+        state = next(self.noted[tensor] for tensor in _tensors((args, kwargs)) if tensor in self.noted)
+        in_place = any(option is True for option in (*args[1:], *kwargs.values()))
+        look = _copy if in_place else _value
+        value: Tensor = function(*self._swap(args, look), **self._swap(kwargs, look))
+        with torch.enable_grad():
+            carried = Through.apply(value, lambda relevance: (relevance,), self._carry(state))
+        return self._note(carried, Carried(carried, gate=name in GATES))
+
+    def _sum(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
+        """A function that is linear in all tensors that carry relevance: they divide by what they add to the result."""
+        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        if name in MULTIPLIED and len(sources) > 1:
+            sources = [tensor for tensor in sources if not getattr(self.noted[tensor], "gate", False)]
+            if len(sources) != 1:
+                return self._lose(f"{name} of two tensors that both depend on the image", function, args, kwargs)
+        given = [self._carry(self.noted[tensor]) for tensor in sources]
+        value: Tensor = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+
+        def back(relevance: Tensor) -> list[Tensor]:
+            inputs = [tensor.detach().requires_grad_() for tensor in given]
+            fresh = WeakIdKeyDictionary(dict(zip(sources, inputs, strict=True)))
+            with torch.enable_grad():
+                look = lambda tensor: fresh[tensor] if tensor in fresh else _value(self.noted[tensor])  # noqa: E731
+                result = function(*_replaced(args, self.noted, look), **_replaced(kwargs, self.noted, look))
+            slopes = torch.autograd.grad(result, inputs, relevance / stabilised(value, STABILISER))
+            return [tensor.detach() * slope for tensor, slope in zip(inputs, slopes, strict=True)]
+
+        with torch.enable_grad():
+            carried = Through.apply(value, back, *given)
+        return self._note(carried, Carried(carried))
+
+    def _carry(self, state: Noted) -> Tensor:
+        """The value in the graph of relevance."""
+        if isinstance(state, Lost):
+            raise without_rule(state.function)
+        with torch.enable_grad():
+            if isinstance(state, Called):
+                if state.carried is None:
+                    state.carried = Through.apply(state.value, self._rule(state), state.given)
+                return state.carried
+            if isinstance(state, Scaled):  # nothing to fold it into
+                carried: Tensor = Through.apply(state.value, lambda relevance: (relevance,), state.given)
+                return carried
+        return state.value
+
+    def _rule(self, state: Called) -> Callable[[Tensor], Sequence[Tensor]]:
+        pixels = state.pixels
+        bounds = (pixels.low, pixels.high) if pixels else (None, None)
+        layer = Layer(state.given.detach(), state.weight, state.apply, state.value, *bounds)
+        rule = self.composite.dense if state.dense else self.composite.convolution
+        divided = Divided(lambda: (self.composite.first if pixels else rule)(layer), state.apply)
+        return lambda relevance: (divided(relevance),)
+
+    def _note(self, tensor: Tensor, state: Noted) -> Tensor:
+        self.noted[tensor] = state
+        return tensor
+
+    def _swap(self, tree: Any, look: Callable[[Any], Tensor]) -> Any:
+        return _replaced(tree, self.noted, lambda tensor: look(self.noted[tensor]))
+
+
+def name_of(function: Function) -> str:
+    """What a function is called in all its forms: relu for torch.relu, Tensor.relu_ and functional.relu."""
+    name = str(getattr(function, "__name__", function))
+    if name == "__get__":
+        return f"get:{getattr(getattr(function, '__self__', None), '__name__', '')}"
+    return name.strip("_")
+
+
+def is_in_place(name: str) -> bool:
+    """Whether a function of this name changes its first argument: add_ and __iadd__ do."""
+    return name.startswith("__i") and name != "__invert__" if name.endswith("__") else name.endswith("_")
+
+
+def without_rule(name: str) -> ProtolensError:
+    """The error for a function that relevance cannot pass."""
+    return ProtolensError(
+        f"relevance cannot go back through {name}, which has no rule; another method, such as integrated-gradients, "
+        "can explain this network"
+    )
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """All tensors among arguments."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            yield from _tensors(part)
+    elif isinstance(tree, dict):
+        yield from _tensors(list(tree.values()))
+
+
+def _replaced(tree: Any, noted: MutableMapping[Tensor, Noted], look: Callable[[Tensor], Tensor]) -> Any:
+    """Arguments with other tensors in the place of those that are noted."""
+    if isinstance(tree, Tensor):
+        return look(tree) if tree in noted else tree
+    if isinstance(tree, list | tuple):
+        return type(tree)(_replaced(part, noted, look) for part in tree)
+    if isinstance(tree, dict):
+        return {key: _replaced(part, noted, look) for key, part in tree.items()}
+    return tree
+
+
+def _value(state: Noted) -> Tensor:
+    return state.value.detach()
+
+
+def _copy(state: Noted) -> Tensor:
+    return state.value.detach().clone()
+
+
+def _scaled_inputs(weight: Tensor, scale: Tensor, dense: bool) -> Tensor:
+    """Weights that do to inputs what the old ones did to inputs times `scale`."""
+    if dense:
+        return weight * scale.flatten()
+    outputs, inputs = weight.shape[:2]
+    groups = scale.numel() // inputs
+    parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
+    return (parts * scale.view(groups, 1, inputs, *[1] * (weight.ndim - 2))).view_as(weight)
+
+
+def _keeps_constants(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether the function gives a constant where it takes one: means that count padded zeros do not."""
+    if name.startswith("avg_pool"):
+        named = dict(zip(("stride", "padding", "ceil_mode"), args[2:], strict=False)) | kwargs
+        return not named.get("padding") and not named.get("ceil_mode")
+    if name == "flatten":
+        return bool((args[1:2] or (kwargs.get("start_dim", 0),))[0])
+    return True

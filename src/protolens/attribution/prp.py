@@ -1,0 +1,75 @@
+"""Relevance of prototypes: what in the image makes it like one, or speaks for a class by all of them.
+
+Gautam, Höhne, Hansen, Jenssen, Kampffmeyer: This looks more like that, Pattern Recognition 2023, arXiv:2108.12204.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from protolens.attribution.lrp import start
+from protolens.attribution.rules import STABILISER, stabilised
+from protolens.models import PrototypeModel
+
+DEFAULT = "epsilon-plus-box"
+
+
+def prp(model: PrototypeModel, images: Tensor, prototypes: Sequence[int], composite: str = DEFAULT) -> Tensor:
+    """Relevance of every pixel and band for the similarity to each prototype: [B, Q, C, H, W].
+
+    images: [B, C, H, W] in [0, 1]; prototypes: which, Q of them. The similarity is divided among the numbers of the
+    code by `channel_shares`, where prototypes stand at places at those that it comes from, and goes on by the rules of
+    the composite.
+    """
+    reading = Reading(model, images, composite)
+    maps = [
+        reading.relevance(torch.eye(len(model.prototypes))[[number]].expand(len(images), -1)) for number in prototypes
+    ]
+    return torch.stack(maps, dim=1)
+
+
+def class_relevance(model: PrototypeModel, images: Tensor, targets: Tensor, composite: str = DEFAULT) -> Tensor:
+    """Relevance of every pixel and band for what all prototypes add to the logit of a class: [B, C, H, W].
+
+    targets: [B], the class of each image.
+    """
+    reading = Reading(model, images, composite)
+    weights = model.weights_for(reading.evidence)[torch.arange(len(images)), :, targets]
+    return reading.relevance(weights.detach())
+
+
+class Reading:
+    """A model that has looked at images, and from whose prototypes relevance can go back to the pixels."""
+
+    def __init__(self, model: PrototypeModel, images: Tensor, composite: str):
+        self.model = model
+        with torch.no_grad():
+            self.evidence = model.evidence(images)
+            with start(images, composite) as self.flow:
+                code = model.code(self.flow.images)
+            self.code = self.flow.carried(code)
+
+    @torch.no_grad()
+    def relevance(self, weights: Tensor) -> Tensor:
+        """For the sum of similarities times weights [B, P], which are seldom all above zero: [B, C, H, W]."""
+        code, vectors = self.code.detach(), self.model.prototypes.vectors
+        places = self.model.similarity_of_places(self.evidence)
+        total = torch.zeros_like(code)
+        for number in weights.any(dim=0).nonzero().flatten().tolist():
+            shares = channel_shares(code, vectors[number], near=self.evidence.distance is not None)
+            part = (self.evidence.similarity if places is None else places)[:, number, None]
+            weight = weights[:, number].view(-1, *[1] * (code.ndim - 1))
+            total += weight * part * shares
+        return self.flow.relevance(self.code, total)
+
+
+def channel_shares(code: Tensor, vector: Tensor, *, near: bool) -> Tensor:
+    """How much of the similarity each number of the code makes; sums to 1 over the D of them.
+
+    code: [B, D, ...]; vector: [D]; returns [B, D, ...]. near: for similarity by distance, in proportion to
+    1 / ((z - p)^4 + 1e-12), so that the nearest numbers count; else, for the dot product, to z p.
+    """
+    vector = vector.view(-1, *[1] * (code.ndim - 2))
+    parts = 1 / ((code - vector) ** 4 + 1e-12) if near else code * vector
+    return parts / stabilised(parts.sum(dim=1, keepdim=True), 0.0 if near else STABILISER)
