@@ -1,0 +1,94 @@
+"""What a classifier says when parts of an image are hidden: the ground of LIME and KernelSHAP."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protolens.errors import ProtolensError
+
+Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
+Fill = Literal["segment", "image", "black"]
+BYTES_AT_ONCE = 8 << 20  # of perturbed images; more fits no cache, and all of them no memory
+
+
+def superpixels(images: Tensor, segments: int = 50) -> Tensor:
+    """Number of the segment that each pixel is in, [B, H, W], from 0 without gaps, by SLIC (Achanta 2012).
+
+    images: [B, C, H, W] in [0, 1], of any number of bands; segments: how many are asked for; SLIC comes close.
+    """
+    from skimage.segmentation import slic
+
+    pixels = images.detach().movedim(1, -1).cpu().double().numpy()
+    colour = pixels.shape[-1] == 3
+    found = [
+        slic(image, segments, compactness=10 if colour else 0.1, start_label=0, convert2lab=colour) for image in pixels
+    ]
+    numbered = [np.unique(labels, return_inverse=True)[1].reshape(labels.shape) for labels in found]
+    return torch.from_numpy(np.stack(numbered)).to(images.device)
+
+
+def check_segments(images: Tensor, segments: Tensor) -> Tensor:
+    """How many segments each image has, [B]. Raises ProtolensError where they do not fit or are not numbered so."""
+    expected = (len(images), *images.shape[2:])
+    if tuple(segments.shape) != expected or segments.is_floating_point():
+        raise ProtolensError(
+            f"segments are {tuple(segments.shape)} of {segments.dtype}; they have to be whole numbers, {expected}"
+        )
+    counts: Tensor = segments.flatten(1).amax(dim=1) + 1
+    present = torch.stack([(segments.flatten(1) == number).any(dim=1) for number in range(int(counts.max()))], dim=1)
+    if (present.sum(dim=1) != counts).any() or (segments < 0).any():
+        raise ProtolensError("the segments of each image have to be numbered from 0 without gaps")
+    return counts
+
+
+def fill_of(images: Tensor, segments: Tensor, fill: Fill) -> Tensor:
+    """What is seen where a segment is hidden, [B, C, H, W]: its own mean, the image's mean, or black."""
+    if fill == "black":
+        return torch.zeros_like(images)
+    if fill == "image":
+        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    flat, number = images.flatten(2), segments.flatten(1)
+    count = int(number.max()) + 1
+    sums = images.new_zeros(len(images), flat.shape[1], count)
+    places = number[:, None].expand_as(flat)
+    sums.scatter_add_(2, places, flat)
+    sizes = images.new_zeros(len(images), count).scatter_add_(1, number, torch.ones_like(flat[:, 0])).clamp_min(1)
+    return (sums / sizes[:, None]).gather(2, places).view_as(images)
+
+
+@torch.no_grad()
+def answers(answer: Answer, images: Tensor, hidden: Tensor, segments: Tensor, kept: Tensor, targets: Tensor) -> Tensor:
+    """What is said of the target class when some segments are hidden: [B, M], float64.
+
+    images, hidden: [B, C, H, W], shown and not; segments: [B, H, W]; kept: [M, d] booleans, the same hidings for each
+    image; targets: [B]. Images and hidings go together through the classifier, so many as fit BYTES_AT_ONCE.
+    """
+    number, kept = segments.flatten(1), kept.to(images.device)
+    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
+    said = []
+    for image, hiding in _pairs(len(images), len(kept), at_once):
+        image, hiding = image.to(images.device), hiding.to(images.device)
+        shown = kept[hiding].gather(1, number[image]).view(len(image), 1, *images.shape[2:])
+        pixels = torch.where(shown, images[image], hidden[image])
+        said.append(answer(pixels).gather(1, targets[image, None])[:, 0].double())
+    return torch.cat(said).view(len(images), len(kept))
+
+
+def _pairs(images: int, hidings: int, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each image with each hiding, image by image, so many at a time."""
+    for pairs in torch.arange(images * hidings).split(at_once):
+        yield pairs // hidings, pairs % hidings
+
+
+def groups_of(counts: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Images with equally many segments: the number, and which images."""
+    for count in counts.unique().tolist():
+        yield int(count), (counts == count).nonzero().flatten()
+
+
+def painted(values: Tensor, segments: Tensor) -> Tensor:
+    """Each pixel with the value of its segment. values: [B, d]; segments: [B, H, W]; returns [B, H, W]."""
+    return values.gather(1, segments.flatten(1)).view(segments.shape)
