@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from protolens.attribution import attribute
     from protolens.config import RunConfig, read_run
     from protolens.errors import ProtolensError
     from protolens.evaluation import evaluate
@@ -22,6 +23,7 @@ _HOMES = {
     "ProtolensError": "protolens.errors",
     "Run": "protolens.train",
     "RunConfig": "protolens.config",
+    "attribute": "protolens.attribution",
     "convert": "protolens.train",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
@@ -30,7 +32,18 @@ _HOMES = {
     "write_report": "protolens.report",
 }
 
-__all__ = ["ProtolensError", "Run", "RunConfig", "convert", "evaluate", "explain", "fit", "read_run", "write_report"]
+__all__ = [
+    "ProtolensError",
+    "Run",
+    "RunConfig",
+    "attribute",
+    "convert",
+    "evaluate",
+    "explain",
+    "fit",
+    "read_run",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

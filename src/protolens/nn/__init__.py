@@ -27,7 +27,7 @@ from protolens.nn.losses import (
     prototype_coverage,
     separation_cost,
 )
-from protolens.nn.networks import Head, Tapped, find_head, find_layer, find_maps, open_network, pixels_wanted
+from protolens.nn.networks import Head, Tapped, find_head, find_layer, find_maps, open_network, pixels_wanted, try_out
 from protolens.nn.normalise import Normalise, OfPixels, ToLength, Whiten
 from protolens.nn.places import (
     Where,
@@ -116,5 +116,6 @@ __all__ = [
     "separation_cost",
     "slots_of",
     "squared_euclidean",
+    "try_out",
     "upsampled",
 ]

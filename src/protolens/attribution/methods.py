@@ -1,0 +1,219 @@
+"""One call for every method: `attribute`."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from protolens.attribution import gradients, occlusion
+from protolens.attribution.kernel_shap import kernel_shap
+from protolens.attribution.lime import lime
+from protolens.attribution.lrp import DEFAULT, lrp
+from protolens.attribution.perturbation import Fill, superpixels
+from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
+from protolens.attribution.prp import class_relevance, prp
+from protolens.errors import ProtolensError, did_you_mean
+from protolens.models import PrototypeModel, evaluation_mode
+from protolens.nn import try_out, upsampled
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every method is asked: why do these images go with these classes?"""
+
+    model: nn.Module
+    images: Tensor
+    targets: Tensor
+    seed: int
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, K]."""
+        result: Tensor = self.model(images)
+        return result
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, K]; each class has its own where an image can show several."""
+        task = getattr(self.model, "task", None)
+        logits = self.logits(images)
+        return logits.sigmoid() if task is not None and task.several else logits.softmax(dim=1)
+
+    def parts(self, segments: int | Tensor) -> Tensor:
+        """The segments that were given, [B, H, W], or so many superpixels."""
+        return superpixels(self.images, segments) if isinstance(segments, int) else segments.to(self.images.device)
+
+    def prototypes(self, method: str) -> PrototypeModel:
+        """The model, for methods that need prototypes. Raises ProtolensError for another."""
+        if not isinstance(self.model, PrototypeModel):
+            raise ProtolensError(
+                f"{method} explains models of protolens; a {type(self.model).__name__} has no prototypes"
+            )
+        return self.model
+
+
+Method = Callable[..., Tensor]
+METHODS: dict[str, Method] = {}
+
+
+def method(name: str) -> Callable[[Method], Method]:
+    """Make a function the method of that name; its keywords are the method's options."""
+
+    def add(function: Method) -> Method:
+        METHODS[name] = function
+        return function
+
+    return add
+
+
+@method("self")
+def _self(question: Question) -> Tensor:
+    """What the model itself decides by: what places add to the logit, else the relevance of its prototypes."""
+    model, images, rows = question.prototypes("self"), question.images, torch.arange(len(question.images))
+    with torch.no_grad():
+        evidence = model.evidence(images)
+        places = model.contributions_of_places(evidence)
+        if places is None and evidence.maps is not None:
+            places = torch.einsum("bphw,bpk->bkhw", evidence.maps, model.weights_for(evidence))
+    if places is None:
+        return class_relevance(model, images, question.targets).sum(dim=1)
+    return upsampled(places[rows, question.targets, None], (images.shape[2], images.shape[3]))[:, 0]
+
+
+@method("lime")
+def _lime(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "segment") -> Tensor:
+    """LIME: weights of superpixels in a linear model of the probability."""
+    asked = (question.probabilities, question.images, question.targets, question.parts(segments))
+    return lime(*asked, samples, question.seed, fill)
+
+
+@method("kernelshap")
+def _kernel_shap(
+    question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "segment"
+) -> Tensor:
+    """KernelSHAP: Shapley values of superpixels for the probability."""
+    asked = (question.probabilities, question.images, question.targets, question.parts(segments))
+    return kernel_shap(*asked, samples, question.seed, fill)
+
+
+@method("lrp")
+def _lrp(question: Question, composite: str = DEFAULT) -> Tensor:
+    """Layer-wise relevance propagation from the logit, through the prototypes where there are any."""
+    if isinstance(question.model, PrototypeModel):
+        return class_relevance(question.model, question.images, question.targets, composite).sum(dim=1)
+    return lrp(question.logits, question.images, question.targets, composite).sum(dim=1)
+
+
+@method("prp")
+def _prp(question: Question, composite: str = OF_PROTOTYPES) -> Tensor:
+    """Relevance for the similarity to the prototype that adds most to the logit."""
+    model, rows = question.prototypes("prp"), torch.arange(len(question.images))
+    with torch.no_grad():
+        strongest = model.contributions(model.evidence(question.images))[rows, :, question.targets].argmax(dim=1)
+    result = torch.zeros(len(rows), *question.images.shape[2:], device=question.images.device)
+    for number in strongest.unique().tolist():
+        chosen = (strongest == number).nonzero().flatten()
+        result[chosen] = prp(model, question.images[chosen], [number], composite).sum(dim=(1, 2))
+    return result
+
+
+@method("gradient")
+def _gradient(question: Question) -> Tensor:
+    """The slope of the logit, steepest band."""
+    return gradients.gradient(question.logits, question.images, question.targets)
+
+
+@method("integrated-gradients")
+def _integrated_gradients(question: Question, steps: int = 32, baseline: float = 0.0) -> Tensor:
+    """Slopes along the way from an image of one value."""
+    return gradients.integrated_gradients(question.logits, question.images, question.targets, steps, baseline)
+
+
+@method("smoothgrad")
+def _smoothgrad(question: Question, samples: int = 25, noise: float = 0.1) -> Tensor:
+    """The gradient's mean over noisy copies."""
+    return gradients.smoothgrad(question.logits, question.images, question.targets, samples, noise, question.seed)
+
+
+@method("gradcam")
+def _gradcam(question: Question, layer: str = "") -> Tensor:
+    """Maps of a layer, the last one with several places, weighted by their mean slope."""
+    _, bands, *size = question.images.shape
+    if not layer:
+        _, calls = try_out(question.model, bands, (size[0], size[1]))
+        maps = [call.name for call in calls if call.result.ndim == 4 and call.result[0, 0].numel() > 1]
+        if not maps:
+            raise ProtolensError("gradcam needs a layer that gives maps of several places, and this network has none")
+        layer = maps[-1]
+    elif layer not in dict(question.model.named_modules()):
+        known = [name for name, _ in question.model.named_modules() if name]
+        raise ProtolensError(f"{layer} is no layer of this network{did_you_mean(layer, known)}")
+    return gradients.gradcam(question.model, layer, question.images, question.targets)
+
+
+@method("occlusion")
+def _occlusion(question: Question, window: int = 0, stride: int = 0) -> Tensor:
+    """How much the probability falls when a window is hidden."""
+    return occlusion.occlusion(question.probabilities, question.images, question.targets, window, stride)
+
+
+@method("random")
+def _random(question: Question) -> Tensor:
+    """A control: random numbers."""
+    return occlusion.chance(question.images, question.seed)
+
+
+@method("edges")
+def _edges(question: Question) -> Tensor:
+    """A control: edges of the image, without the model."""
+    return occlusion.edges(question.images)
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor,
+    target: int | Sequence[int] | Tensor | None = None,
+    method: str = "lrp",
+    seed: int = 0,
+    **options: Any,
+) -> Tensor:
+    """How much each pixel speaks for a class, by the method of that name: [B, H, W] on the images' device.
+
+    model: any image classifier that maps [B, C, H, W] to logits [B, K]; one of protolens for self and prp; images: as
+    it takes them, for models of protolens floats in [0, 1]; target: class number of all or of each image, else what
+    the model says; seed: of everything that is drawn; options: keywords of the method, such as samples=300. Works in
+    evaluation mode and leaves the model, its gradients and the global random state as they were. Raises ProtolensError
+    for unknown names and bad input.
+    """
+    function = METHODS.get(method)
+    if function is None:
+        raise ProtolensError(f"{method} is not a method{did_you_mean(method, METHODS)}")
+    known = list(inspect.signature(function).parameters)[1:]
+    wrong = next((name for name in options if name not in known), None)
+    if wrong:
+        raise ProtolensError(f"{wrong} is not an option of {method}{did_you_mean(wrong, known)}")
+    if images.ndim != 4 or not images.is_floating_point() or not images.isfinite().all():
+        raise ProtolensError("images have to be finite floats, [B, C, H, W]")
+    home, place = images.device, next((p.device for p in model.parameters()), images.device)
+    with evaluation_mode(model), torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+        images = images.detach().to(place, copy=True)
+        targets = _targets(model, images, target)
+        return function(Question(model, images, targets, seed), **options).detach().float().to(home)
+
+
+def _targets(model: nn.Module, images: Tensor, target: int | Sequence[int] | Tensor | None) -> Tensor:
+    """The class of each image, [B]."""
+    with torch.no_grad():
+        logits = model(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        raise ProtolensError("the network has to map images [B, C, H, W] to logits [B, K]")
+    if target is None:
+        return logits.argmax(dim=1)
+    targets = torch.as_tensor(target, device=images.device)
+    targets = targets.expand(len(images)) if targets.ndim == 0 else targets
+    if targets.shape != (len(images),) or targets.is_floating_point():
+        raise ProtolensError(f"target has to be one class number, or {len(images)} of them")
+    if ((targets < 0) | (targets >= logits.shape[1])).any():
+        raise ProtolensError(f"target has to be a class number from 0 to {logits.shape[1] - 1}")
+    return targets.long()
