@@ -78,8 +78,8 @@ def _slope(logits: Tensor, targets: Tensor, of: Tensor) -> Tensor:
     found = torch.autograd.grad(chosen, of, allow_unused=True)[0] if chosen.requires_grad else None
     if found is None:
         raise ProtolensError(
-            "the logit has no slope: what this model decides by, such as the nearest of some centres, changes in jumps; "
-            "take a method that needs none, such as lrp, occlusion or lime"
+            "the logit has no slope: what this model decides by, such as the nearest of some centres, jumps; take a "
+            "method that needs none, such as lrp, occlusion or lime"
         )
     return found
 
