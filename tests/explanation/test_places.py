@@ -99,6 +99,15 @@ def test_a_map_of_one_place_or_one_value_has_the_whole_image_as_its_box():
     assert [where.box for where in locate(torch.full((1, 1, 1), 2.37), SIZE)] == [(0, 0, 28, 20)]
 
 
+def test_a_prototype_that_is_seen_nowhere_has_no_place():
+    model = build_model({"name": "concepts"}, make_task(3, SIZE), 0)  # each place shows one concept, the others none
+    images = torch.rand(1, 3, *SIZE)
+    maps = model.evidence(images).maps[0].detach()
+    for reason in explain_images(model, images, [Subject("a")])[0].reasons[:PLACED]:
+        own = maps[reason.prototype]
+        assert (reason.box is not None) == (own.max() > own.min()).item()
+
+
 def test_a_map_of_one_value_is_drawn_without_a_pattern():
     picture = heat_map(torch.zeros(1, *SIZE, dtype=torch.uint8), torch.full((3, 4), 2.37))
     assert picture.flatten(1).unique(dim=1).shape[1] == 1

@@ -162,11 +162,13 @@ def with_places(
 ) -> tuple[list[Reason], dict[int, Tensor]]:
     """The reasons, the strongest PLACED of them with place and box, and the maps of the strongest MAPPED.
 
-    reasons: the strongest first; maps: [P, h, w], similarity of one image; size: its height and width.
+    reasons: the strongest first; maps: [P, h, w], similarity of one image; size: its height and width. A prototype
+    that is as similar everywhere, such as one that is seen nowhere, has no place.
     """
     strongest = [reason.prototype for reason in reasons[:PLACED]]
-    found = zip(reasons, locate(maps[strongest], size), strict=False)
-    placed = [replace(reason, place=where.place, box=where.box) for reason, where in found]
+    somewhere = (maps[strongest].amax(dim=(1, 2)) > maps[strongest].amin(dim=(1, 2))).tolist()
+    found = zip(reasons, locate(maps[strongest], size), somewhere, strict=False)
+    placed = [replace(reason, place=where.place, box=where.box) if there else reason for reason, where, there in found]
     return [*placed, *reasons[PLACED:]], {number: maps[number].clone() for number in strongest[:MAPPED]}
 
 
