@@ -164,7 +164,8 @@ def to_markdown(title: str, rows: Sequence[dict[str, Any]], script: str) -> str:
         spread = "" if row["spread"] is None else _write(row["spread"], row["metric"], 2).removesuffix(" %")
         seeds = " ".join(map(str, row["seeds"]))
         cells = [row["recipe"], row["data"], seeds, row["metric"], _write(row["mean"], row["metric"], 2), spread]
-        lines.append("| " + " | ".join([*cells, goal, met, duration(row["seconds"]), row["commit"]]) + " |")
+        time = duration(row["seconds"]) if row["seconds"] else ""
+        lines.append("| " + " | ".join([*cells, goal, met, time, row["commit"]]) + " |")
     return "\n".join(lines) + "\n"
 
 

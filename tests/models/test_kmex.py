@@ -109,6 +109,6 @@ def test_what_cannot_be_converted_is_one_sentence(trained, tmp_path):
         convert(trained, tmp_path / "two", {"model": {"per_class": [1, 2]}})
     with pytest.raises(ProtolensError, match=r"model\.similarity cannot be 'euclid'"):
         convert(trained, tmp_path / "wrong", {"model": {"similarity": "euclid"}})
-    other = {"model": {"of": {"name": "protovae"}}}
+    other = {"model": {"of": {"network": "strong"}}}
     with pytest.raises(ProtolensError, match=r"model\.safetensors holds another model"):
         convert(trained, tmp_path / "other", other)

@@ -70,7 +70,7 @@ class BlackBox(LastLayer):
         return [
             Stage(
                 "train",
-                epochs=14,
+                epochs=16,
                 rates=rates,
                 optimiser="sgd",
                 weight_decay=1.3e-3,

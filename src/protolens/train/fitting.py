@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -108,7 +109,10 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
         if stage.epochs:
             training.train_stage(stage, position, checkpoint)
         checkpoint = None
-        position = position.next_stage(stage.name, follow_stage(training, stage))
+        begun = time.monotonic()
+        followed = follow_stage(training, stage)
+        position.seconds += time.monotonic() - begun
+        position = position.next_stage(stage.name, followed)
         training.record.save(model, position, optimiser={}, scaler={})
     return position
 
