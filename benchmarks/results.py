@@ -32,7 +32,7 @@ SEEDS = (0, 1, 2)
 class Table:
     """title: of the page; rows: figures of each recipe, with the least mean that is asked for, or None.
 
-    converted: whether each run is converted too; figures of what it becomes begin with "kmex.".
+    converted: whether each run is converted too; figures of what it becomes begin with "kmex-" and the similarity.
     """
 
     title: str
@@ -45,9 +45,12 @@ PROMISES: dict[str, float | None] = {
     f"prototypes.{name}": None
     for name in ("own_class_nearest", "patches_of_own_class", "consistency", "duplicates", "stranger_overlap")
 }
-CONVERTED: dict[str, float | None] = dict.fromkeys(
-    ("accuracy", "kmex.accuracy", "kmex.interpretation.fidelity", "kmex.prototypes.unused")
-)
+SIMILARITIES = ("distance", "cosine")
+CONVERTED: dict[str, float | None] = {"accuracy": None} | {
+    f"kmex-{similarity}.{name}": None
+    for similarity in SIMILARITIES
+    for name in ("accuracy", "interpretation.fidelity", "prototypes.unused")
+}
 ALL = {
     "prototypedl": Table(
         "PrototypeDL and its black box",
@@ -82,14 +85,17 @@ ALL = {
 
 
 def convert_seed(recipe: str, seed: int) -> dict[str, Any]:
-    """The figures of the black box, and under "kmex" those of the run that it is converted to."""
+    """The figures of the black box, and under "kmex-" and the similarity those of the runs that it is converted to."""
     content = run_seed(recipe, seed)
     source = ROOT / "runs" / "results" / f"{recipe}-{seed}"
-    folder = source.with_name(f"{source.name}-kmex")
-    run = Run.open(folder) if (folder / "run.json").exists() else convert(source, folder, resume=True)
-    found = evaluate(run).content
-    write_report(run)
-    return content | {"kmex": found}
+    for similarity in SIMILARITIES:
+        folder = source.with_name(f"{source.name}-kmex-{similarity}")
+        done = (folder / "run.json").exists()
+        changes = {"model": {"similarity": similarity}}
+        run = Run.open(folder) if done else convert(source, folder, changes, resume=True)
+        content |= {folder.name.removeprefix(f"{source.name}-"): evaluate(run).content}
+        write_report(run)
+    return content
 
 
 def run_seed(recipe: str, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
