@@ -200,6 +200,10 @@ def do_evaluate_ensemble(given: argparse.Namespace) -> int:
 
 def do_explain(given: argparse.Namespace) -> int:
     """The verb `explain`."""
+    if given.method:
+        return do_compare_methods(given)
+    if not given.images:
+        raise ProtolensError("explain needs image files, or --method to compare methods on validation images")
     from protolens.data import read_image
     from protolens.data.pictures import to_png
     from protolens.explanation import explain
@@ -219,6 +223,23 @@ def do_explain(given: argparse.Namespace) -> int:
     for explanation in explanations:
         show_explanation(explanation)
     print(page)
+    return 0
+
+
+def do_compare_methods(given: argparse.Namespace) -> int:
+    """The verb `explain` with methods."""
+    from protolens.attribution import METHODS
+    from protolens.explanation import compare_methods
+    from protolens.report import write_comparison
+    from protolens.train import Run
+
+    if given.each < 1:
+        raise ProtolensError(f"--each is {given.each}; draw 1 image of each class or more")
+    run = Run.open(given.run)
+    methods = list(METHODS) if given.method == "all" else list(dict.fromkeys(given.method.split(",")))
+    comparison = compare_methods(run, methods, given.images, given.each, given.seed, given.target)
+    page = write_comparison(run, comparison, given.out or run.folder / "explanations")
+    _tell(given, {"page": str(page), "seconds": dict(comparison.seconds)}, str(page))
     return 0
 
 

@@ -97,10 +97,20 @@ def words_of_evaluate(evaluate: Parser) -> None:
 
 
 def words_of_explain(explain: Parser) -> None:
-    """Which run, and which images."""
+    """Which run, which images, and by which methods."""
     explain.add_argument("run", type=Path, help="run folder")
-    explain.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files")
+    explain.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files")
     explain.add_argument("--target", help="explain the logit of this class instead of the predicted one")
+    explain.add_argument(
+        "--method",
+        metavar="M,M,...",
+        help="compare maps of these methods, or of all: self, lime, kernelshap, lrp, prp, gradient, "
+        "integrated-gradients, smoothgrad, gradcam, occlusion, random, edges",
+    )
+    explain.add_argument(
+        "--each", type=int, default=3, help="without IMAGE: validation images of each class to draw (default: 3)"
+    )
+    explain.add_argument("--seed", type=int, default=0, help="draws images, and all that methods draw (default: 0)")
     explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
 
 
@@ -118,7 +128,7 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
         SETTINGS,
     ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),
-    "explain": (words_of_explain, "Say why a run decides so about image files.", ""),
+    "explain": (words_of_explain, "Say why a run decides so about images; compare methods.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, settings.", ""),
 }
 """What adds the words of each verb, what the verb does, and what its help ends with."""

@@ -150,7 +150,7 @@ def test_few_samples_come_as_near_to_exact_values_as_shap_does(players):
     images, segments = torch.rand(20, 3, 12, 12), stripes(20, players)
     with torch.no_grad():
         targets = network(images).argmax(dim=1)
-    hidden = fill_of(images, segments, "segment")
+    hidden = fill_of(images, segments, "image")
     ours = kernel_shap(network, images, targets, segments, samples=300)
     for row in range(20):
 
@@ -172,7 +172,7 @@ def test_few_samples_come_as_near_to_exact_values_as_shap_does(players):
 def test_values_sum_to_what_the_whole_image_adds_to_the_empty_one():
     network, images, segments = classifier(), torch.rand(4, 3, 12, 12), stripes(4, 9)
     targets = torch.tensor([0, 1, 2, 3])
-    found = kernel_shap(network, images, targets, segments, samples=60)
+    found = kernel_shap(network, images, targets, segments, samples=60, fill="segment")
     hidden = fill_of(images, segments, "segment")
     ends = answers(network, images, hidden, segments, torch.tensor([[False] * 9, [True] * 9]), targets)
     for row in range(4):

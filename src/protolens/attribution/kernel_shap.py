@@ -25,7 +25,7 @@ def kernel_shap(
     segments: Tensor,
     samples: int = 1000,
     seed: int = 0,
-    fill: Fill = "segment",
+    fill: Fill = "image",
 ) -> Tensor:
     """The Shapley value of each pixel's segment for what is said of the target class: [B, H, W].
 

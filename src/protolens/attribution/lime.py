@@ -20,7 +20,7 @@ def lime(
     segments: Tensor,
     samples: int = 1000,
     seed: int = 0,
-    fill: Fill = "segment",
+    fill: Fill = "image",
 ) -> Tensor:
     """The weight of each pixel's segment in a linear model of what is said of the target class: [B, H, W].
 

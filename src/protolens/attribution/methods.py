@@ -82,16 +82,14 @@ def _self(question: Question) -> Tensor:
 
 
 @method("lime")
-def _lime(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "segment") -> Tensor:
+def _lime(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "image") -> Tensor:
     """LIME: weights of superpixels in a linear model of the probability."""
     asked = (question.probabilities, question.images, question.targets, question.parts(segments))
     return lime(*asked, samples, question.seed, fill)
 
 
 @method("kernelshap")
-def _kernel_shap(
-    question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "segment"
-) -> Tensor:
+def _kernel_shap(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "image") -> Tensor:
     """KernelSHAP: Shapley values of superpixels for the probability."""
     asked = (question.probabilities, question.images, question.targets, question.parts(segments))
     return kernel_shap(*asked, samples, question.seed, fill)

@@ -45,7 +45,10 @@ def check_segments(images: Tensor, segments: Tensor) -> Tensor:
 
 
 def fill_of(images: Tensor, segments: Tensor, fill: Fill) -> Tensor:
-    """What is seen where a segment is hidden, [B, C, H, W]: its own mean, the image's mean, or black."""
+    """What is seen where a segment is hidden, [B, C, H, W]: its own mean, the image's mean, or black.
+
+    The package lime shows a segment's own mean, which hides little of a stroke on black.
+    """
     if fill == "black":
         return torch.zeros_like(images)
     if fill == "image":

@@ -1,19 +1,23 @@
 """Why a model decided so: the reasons for one image.
 
-May use: train, models, nn, data, config. An Explanation is plain data: the report, the page and --json show the same.
+May use: train, attribution, models, nn, data, config. An Explanation is plain data: the report, the page and --json
+show the same.
 """
 
+from protolens.explanation.comparing import Comparison, compare_methods
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
 from protolens.explanation.places import Seen, heat_map
 
 __all__ = [
     "PHOTOGRAPHS",
+    "Comparison",
     "Explanation",
     "Maximisation",
     "Reason",
     "Seen",
     "Subject",
+    "compare_methods",
     "explain",
     "explain_images",
     "heat_map",

@@ -4,7 +4,8 @@ May use: evaluate, explain, train, models, config. Everything is drawn from the 
 opened and nothing is computed by a model.
 """
 
+from protolens.report.comparison import write_comparison
 from protolens.report.explanations import write_explanations
 from protolens.report.report import write_report
 
-__all__ = ["write_explanations", "write_report"]
+__all__ = ["write_comparison", "write_explanations", "write_report"]
