@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.prp import channel_shares, class_relevance, prp
+from protolens.attribution.prp import Reading, channel_shares, class_relevance, prp
 from protolens.models import build_model
 from tests.conftest import make_task
 from tests.models.test_contract import CHOICES
@@ -45,8 +45,12 @@ def test_every_model_has_relevance_for_prototypes_and_their_sum_for_a_class(choi
     assert maps.shape == (2, len(model.prototypes), 3, 32, 32)
     assert maps.isfinite().all()
     targets = torch.tensor([1, 3])
-    weights = model.weights_for(evidence)[torch.arange(2), :, targets]
-    together = torch.einsum("bp,bpchw->bchw", weights.detach(), maps)
+    weights = model.weights_for(evidence)[torch.arange(2), :, targets].detach()
+    reading = Reading(model, images, "epsilon-plus-box")
+    alone = [reading.relevance(one.expand(2, -1)) for one in torch.eye(len(model.prototypes))]
+    together = torch.einsum("bp,bpchw->bchw", weights, torch.stack(alone, dim=1))
+    if (evidence.similarity > 0).any():
+        torch.testing.assert_close(maps, torch.stack(alone, dim=1), rtol=1e-3, atol=1e-4 * float(maps.abs().max()))
     found = class_relevance(model, images, targets)
     torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4 * float(together.abs().max()) + 1e-7)
 
@@ -64,6 +68,17 @@ def test_prototypes_that_are_far_apart_have_different_maps():
     pairs = [(image, p, q) for image in range(4) for p in range(12) for q in range(p)]
     alike = [abs(spearmanr(maps[image, p], maps[image, q]).statistic) for image, p, q in pairs]
     assert sum(alike) / len(alike) < 0.95
+
+
+def test_minus_a_distance_speaks_for_likeness_the_nearer_the_more():
+    model, image = build_model({"name": "prototypedl"}, make_task(), 0).eval(), torch.rand(1, 1, 28, 28)
+    with torch.no_grad():
+        code = model.code(image)
+        model.prototypes.vectors[:3] = code + torch.tensor([[0.1], [1.0], [10.0]]) * torch.randn(3, code.shape[1])
+        distance = model.evidence(image).distance[0, :3]
+    found = prp(model, image, [0, 1, 2]).sum(dim=(2, 3, 4))[0]
+    torch.testing.assert_close(found, torch.log((distance + 1) / (distance + 1e-4)), rtol=0.05, atol=0.05)
+    assert found.tolist() == sorted(found.tolist(), reverse=True)
 
 
 def test_the_model_stays_as_it_was():

@@ -11,6 +11,7 @@ from torch import Tensor
 from protolens.attribution.lrp import start
 from protolens.attribution.rules import STABILISER, stabilised
 from protolens.models import PrototypeModel
+from protolens.nn import log_ratio
 
 DEFAULT = "epsilon-plus-box"
 
@@ -20,13 +21,16 @@ def prp(model: PrototypeModel, images: Tensor, prototypes: Sequence[int], compos
 
     images: [B, C, H, W] in [0, 1]; prototypes: which, Q of them. The similarity is divided among the numbers of the
     code by `channel_shares`, where prototypes stand at places at those that it comes from, and goes on by the rules of
-    the composite.
+    the composite. Of a model whose similarity is minus a distance, which no pixel speaks for, log((d + 1) / (d +
+    epsilon)) is divided instead.
     """
     reading = Reading(model, images, composite)
-    maps = [
-        reading.relevance(torch.eye(len(model.prototypes))[[number]].expand(len(images), -1)) for number in prototypes
-    ]
-    return torch.stack(maps, dim=1)
+    evidence = reading.evidence
+    amount = torch.ones_like(evidence.similarity)
+    if evidence.distance is not None and (evidence.similarity <= 0).all():
+        amount = log_ratio(evidence.distance) / evidence.similarity.clamp_max(-STABILISER)
+    alone = torch.eye(amount.shape[1], device=amount.device)[list(prototypes)]
+    return torch.stack([reading.relevance(amount * one) for one in alone], dim=1)
 
 
 def class_relevance(model: PrototypeModel, images: Tensor, targets: Tensor, composite: str = DEFAULT) -> Tensor:
