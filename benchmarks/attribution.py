@@ -63,7 +63,6 @@ def time_lime(network: nn.Module, images: Tensor) -> Figure:
                 num_samples=SAMPLES,
                 batch_size=batch,
                 segmentation_fn=cut,
-                progress_bar=False,
             )
 
     best = min(BATCHES, key=lambda batch: seconds(lambda: theirs(batch, 2)))
@@ -177,12 +176,11 @@ def main() -> None:
     keep_freed_memory()
     torch.manual_seed(0)
     network, images = resnet20().eval(), photographs(IMAGES)
-    figures = [compare_errors(), time_kernel_shap(network, images), *time_lrp(torch.rand(16, 3, 64, 64))]
+    show([compare_errors(), time_kernel_shap(network, images), *time_lrp(torch.rand(16, 3, 64, 64))], given.json)
     try:
-        figures.append(time_lime(network, images))
+        show([time_lime(network, images)], given.json)
     except ModuleNotFoundError as error:
-        print(f"{error}; pip install lime", file=sys.stderr)
-    show(figures, given.json)
+        sys.exit(f"{error}; pip install lime")
 
 
 if __name__ == "__main__":
