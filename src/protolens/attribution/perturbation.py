@@ -11,7 +11,7 @@ from protolens.errors import ProtolensError
 
 Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 Fill = Literal["segment", "image", "black"]
-BYTES_AT_ONCE = 8 << 20  # of perturbed images; more fits no cache, and all of them no memory
+BYTES_AT_ONCE = 4 << 20  # of perturbed images; more fits no cache, and all of them no memory
 
 
 def superpixels(images: Tensor, segments: int = 50) -> Tensor:
@@ -70,6 +70,8 @@ def answers(answer: Answer, images: Tensor, hidden: Tensor, segments: Tensor, ke
     image; targets: [B]. Images and hidings go together through the classifier, so many as fit BYTES_AT_ONCE.
     """
     number, kept = segments.flatten(1), kept.to(images.device)
+    # convolutions are a third faster with bands last
+    images, hidden = (pixels.contiguous(memory_format=torch.channels_last) for pixels in (images, hidden))
     at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
     said = []
     for image, hiding in _pairs(len(images), len(kept), at_once):
