@@ -6,7 +6,7 @@ back, and one without a rule raises ProtolensError. Batch normalisation is folde
 into the one behind it, for rules look at the products of inputs and weights.
 """
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,38 +15,23 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from protolens.attribution.functions import (
+    COMMUTING,
+    CONSTANT,
+    GATES,
+    MOVED,
+    MULTIPLIED,
+    PASSED,
+    SUMMED,
+    WEIGHTED,
+    Function,
+    is_in_place,
+    keeps_constants,
+    name_of,
+    tensors_in,
+)
 from protolens.attribution.rules import STABILISER, Composite, Divided, Layer, stabilised
 from protolens.errors import ProtolensError
-
-Function = Callable[..., Any]
-WEIGHTED = {"conv1d", "conv2d", "conv3d", "linear"}
-# each value hands its relevance to the one that it was made of
-PASSED = {
-    *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "hardtanh", "prelu"),
-    *("hardswish", "sigmoid", "hardsigmoid", "tanh", "logsigmoid", "clamp", "clamp_min", "clamp_max", "clip", "detach"),
-    *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
-    *("normalize", "layer_norm", "group_norm", "instance_norm", "local_response_norm"),
-}
-# values are moved or chosen: relevance goes the gradient's way
-MOVED = {
-    *("flatten", "view", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze", "expand"),
-    *("contiguous", "clone", "cat", "concat", "stack", "chunk", "split", "unbind", "narrow", "getitem", "pad", "roll"),
-    *("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
-    *("amax", "max", "to", "float", "type_as", "get:T", "get:mT", "t", "view_as", "reshape_as", "expand_as", "repeat"),
-    *("unflatten", "select", "index_select", "gather", "pixel_shuffle", "channel_shuffle", "flip", "tile", "ravel"),
-}
-# linear in all that has come from the image: inputs divide by what they add
-SUMMED = {
-    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
-    *("mean", "sum", "interpolate", "add", "radd", "sub", "rsub", "neg"),
-}
-# linear in one factor: the other is a constant or a gate
-MULTIPLIED = {"mul", "rmul", "div", "truediv", "matmul", "rmatmul", "mm", "bmm"}
-GATES = {"sigmoid", "hardsigmoid"}
-# share out among places or channels; what they multiply gets the relevance
-CONSTANT = {"softmax"}
-COMMUTING = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
-COMMUTING |= {"flatten", "dropout", "dropout2d", "adaptive_avg_pool3d"}
 
 
 @dataclass
@@ -144,7 +129,7 @@ class Flow(TorchFunctionMode):
     def __torch_function__(self, function: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Any function of torch that the network calls."""
         kwargs = kwargs or {}
-        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
         if not sources:
             return function(*args, **kwargs)
         raw = str(getattr(function, "__name__", function))
@@ -158,7 +143,7 @@ class Flow(TorchFunctionMode):
         return result
 
     def _follow(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
-        states = [self.noted[tensor] for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        states = [self.noted[tensor] for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
         lost = next((state for state in states if isinstance(state, Lost)), None)
         if lost or name == "setitem":
             return self._lose(lost.function if lost else name, function, args, kwargs)
@@ -168,7 +153,7 @@ class Flow(TorchFunctionMode):
             return self._of_pixels(name, function, args, kwargs)
         if name == "batch_norm":
             return self._normalise(function, args, kwargs)
-        if name in COMMUTING and isinstance(states[0], Scaled) and _keeps_constants(name, args, kwargs):
+        if name in COMMUTING and isinstance(states[0], Scaled) and keeps_constants(name, args, kwargs):
             return self._commute(states[0], name, function, args, kwargs)
         return self._apply(name, function, args, kwargs)
 
@@ -188,7 +173,7 @@ class Flow(TorchFunctionMode):
         """A function without a rule; also sizes, comparisons and the like, whose results carry nothing."""
         result = function(*self._swap(args, _value), **self._swap(kwargs, _value))
         changed = args[0] if result is None else None  # setitem
-        for tensor in _tensors((result, changed)):
+        for tensor in tensors_in((result, changed)):
             if tensor.is_floating_point():
                 self._note(tensor, Lost(tensor, name))
         return result
@@ -196,7 +181,7 @@ class Flow(TorchFunctionMode):
     def _move(self, function: Function, args: Any, kwargs: Any) -> Any:
         with torch.enable_grad():
             result = function(*self._swap(args, self._carry), **self._swap(kwargs, self._carry))
-        for tensor in _tensors(result):
+        for tensor in tensors_in(result):
             if tensor.is_floating_point():
                 self._note(tensor, Carried(tensor))
         return result
@@ -205,11 +190,11 @@ class Flow(TorchFunctionMode):
         """What is done to pixels before the first layer with weights, such as normalisation, is done to bounds too."""
         bounds = []
         for look in (lambda state: state.low, lambda state: state.high):
-            bounds.append(list(_tensors(function(*self._swap(args, look), **self._swap(kwargs, look)))))
-        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+            bounds.append(list(tensors_in(function(*self._swap(args, look), **self._swap(kwargs, look)))))
+        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
         alike = len(sources) == 1 and all(result.shape[1:] == sources[0].shape[1:] for result in bounds[0])
         result = self._apply(name if name in MOVED or not alike else "dropout", function, args, kwargs)
-        for tensor, low, high in zip(_tensors(result), *bounds, strict=True):
+        for tensor, low, high in zip(tensors_in(result), *bounds, strict=True):
             state = self.noted.get(tensor)
             if isinstance(state, Carried):
                 self._note(tensor, Pixels(state.value, torch.minimum(low, high), torch.maximum(low, high)))
@@ -269,7 +254,7 @@ class Flow(TorchFunctionMode):
         return self._note(value, Scaled(value, self._carry(self.noted[given]), scale, shift))
 
     def _pass(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
-        state = next(self.noted[tensor] for tensor in _tensors((args, kwargs)) if tensor in self.noted)
+        state = next(self.noted[tensor] for tensor in tensors_in((args, kwargs)) if tensor in self.noted)
         in_place = any(option is True for option in (*args[1:], *kwargs.values()))
         look = _copy if in_place else _value
         value: Tensor = function(*self._swap(args, look), **self._swap(kwargs, look))
@@ -279,7 +264,7 @@ class Flow(TorchFunctionMode):
 
     def _sum(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
         """A function that is linear in all tensors that carry relevance: they divide by what they add to the result."""
-        sources = [tensor for tensor in _tensors((args, kwargs)) if tensor in self.noted]
+        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
         if name in MULTIPLIED and len(sources) > 1:
             sources = [tensor for tensor in sources if not getattr(self.noted[tensor], "gate", False)]
             if len(sources) != 1:
@@ -330,36 +315,12 @@ class Flow(TorchFunctionMode):
         return _replaced(tree, self.noted, lambda tensor: look(self.noted[tensor]))
 
 
-def name_of(function: Function) -> str:
-    """What a function is called in all its forms: relu for torch.relu, Tensor.relu_ and functional.relu."""
-    name = str(getattr(function, "__name__", function))
-    if name == "__get__":
-        return f"get:{getattr(getattr(function, '__self__', None), '__name__', '')}"
-    return name.strip("_")
-
-
-def is_in_place(name: str) -> bool:
-    """Whether a function of this name changes its first argument: add_ and __iadd__ do."""
-    return name.startswith("__i") and name != "__invert__" if name.endswith("__") else name.endswith("_")
-
-
 def without_rule(name: str) -> ProtolensError:
     """The error for a function that relevance cannot pass."""
     return ProtolensError(
         f"relevance cannot go back through {name}, which has no rule; another method, such as integrated-gradients, "
         "can explain this network"
     )
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    """All tensors among arguments."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, list | tuple):
-        for part in tree:
-            yield from _tensors(part)
-    elif isinstance(tree, dict):
-        yield from _tensors(list(tree.values()))
 
 
 def _replaced(tree: Any, noted: MutableMapping[Tensor, Noted], look: Callable[[Tensor], Tensor]) -> Any:
@@ -389,13 +350,3 @@ def _scaled_inputs(weight: Tensor, scale: Tensor, dense: bool) -> Tensor:
     groups = scale.numel() // inputs
     parts = weight.reshape(groups, outputs // groups, *weight.shape[1:])
     return (parts * scale.view(groups, 1, inputs, *[1] * (weight.ndim - 2))).view_as(weight)
-
-
-def _keeps_constants(name: str, args: Any, kwargs: Any) -> bool:
-    """Whether the function gives a constant where it takes one: means that count padded zeros do not."""
-    if name.startswith("avg_pool"):
-        named = dict(zip(("stride", "padding", "ceil_mode"), args[2:], strict=False)) | kwargs
-        return not named.get("padding") and not named.get("ceil_mode")
-    if name == "flatten":
-        return bool((args[1:2] or (kwargs.get("start_dim", 0),))[0])
-    return True

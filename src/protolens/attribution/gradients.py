@@ -3,12 +3,12 @@
 Every function takes logits (images [N, C, H, W] to [N, K]), images [B, C, H, W], targets [B], and returns [B, H, W].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
 
-from protolens.attribution.perturbation import BYTES_AT_ONCE
+from protolens.attribution.perturbation import rounds
 from protolens.errors import ProtolensError
 from protolens.nn import Tapped, upsampled
 
@@ -37,7 +37,7 @@ def integrated_gradients(
     """
     shares = (torch.arange(steps, device=images.device, dtype=images.dtype) + 0.5) / steps
     total = torch.zeros_like(images)
-    for image, step in _rounds(images, steps):
+    for image, step in rounds(images, steps):
         begun = baseline + shares[step].view(-1, 1, 1, 1) * (images[image] - baseline)
         total.index_add_(0, image, slopes(logits, begun, targets[image]))
     return (total / steps * (images - baseline)).sum(dim=1)
@@ -54,7 +54,7 @@ def smoothgrad(
     flat = images.flatten(1)
     width = (noise * (flat.amax(dim=1) - flat.amin(dim=1))).view(-1, 1, 1, 1)
     total = images.new_zeros(len(images), *images.shape[2:])
-    for image, copy in _rounds(images, samples):
+    for image, copy in rounds(images, samples):
         total.index_add_(0, image, gradient(logits, images[image] + width[image] * drawn[copy], targets[image]))
     return total / samples
 
@@ -82,10 +82,3 @@ def _slope(logits: Tensor, targets: Tensor, of: Tensor) -> Tensor:
             "method that needs none, such as lrp, occlusion or lime"
         )
     return found
-
-
-def _rounds(images: Tensor, times: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each image so many times: positions of images and numbers of the time, as many as fit BYTES_AT_ONCE."""
-    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
-    for pairs in torch.arange(len(images) * times, device=images.device).split(at_once):
-        yield pairs // times, pairs % times

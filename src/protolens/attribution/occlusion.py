@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from protolens.attribution.perturbation import BYTES_AT_ONCE
+from protolens.attribution.perturbation import rounds
 from protolens.config import seed_of
 
 
@@ -31,9 +31,7 @@ def occlusion(
     ).to(images.device)
     whole, mean = answer(images).gather(1, targets[:, None]), images.mean(dim=(2, 3), keepdim=True)
     falls = []
-    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
-    for pairs in torch.arange(len(images) * len(hidden), device=images.device).split(at_once):
-        image, place = pairs // len(hidden), pairs % len(hidden)
+    for image, place in rounds(images, len(hidden)):
         seen = torch.where(hidden[place][:, None], mean[image], images[image])
         falls.append(whole[image, 0] - answer(seen).gather(1, targets[image, None])[:, 0])
     fall = torch.cat(falls).view(len(images), len(hidden))

@@ -72,20 +72,19 @@ def answers(answer: Answer, images: Tensor, hidden: Tensor, segments: Tensor, ke
     number, kept = segments.flatten(1), kept.to(images.device)
     # convolutions are a third faster with bands last
     images, hidden = (pixels.contiguous(memory_format=torch.channels_last) for pixels in (images, hidden))
-    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
     said = []
-    for image, hiding in _pairs(len(images), len(kept), at_once):
-        image, hiding = image.to(images.device), hiding.to(images.device)
+    for image, hiding in rounds(images, len(kept)):
         shown = kept[hiding].gather(1, number[image]).view(len(image), 1, *images.shape[2:])
         pixels = torch.where(shown, images[image], hidden[image])
         said.append(answer(pixels).gather(1, targets[image, None])[:, 0].double())
     return torch.cat(said).view(len(images), len(kept))
 
 
-def _pairs(images: int, hidings: int, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each image with each hiding, image by image, so many at a time."""
-    for pairs in torch.arange(images * hidings).split(at_once):
-        yield pairs // hidings, pairs % hidings
+def rounds(images: Tensor, times: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each image so many times: positions of images and numbers of the time, as many at once as fit BYTES_AT_ONCE."""
+    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
+    for pairs in torch.arange(len(images) * times, device=images.device).split(at_once):
+        yield pairs // times, pairs % times
 
 
 def groups_of(counts: Tensor) -> Iterator[tuple[int, Tensor]]:
