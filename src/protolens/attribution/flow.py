@@ -193,7 +193,8 @@ class Flow(TorchFunctionMode):
             bounds.append(list(tensors_in(function(*self._swap(args, look), **self._swap(kwargs, look)))))
         sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
         alike = len(sources) == 1 and all(result.shape[1:] == sources[0].shape[1:] for result in bounds[0])
-        result = self._apply(name if name in MOVED or not alike else "dropout", function, args, kwargs)
+        change = self._apply if name in MOVED or not alike else self._pass
+        result = change(name, function, args, kwargs)
         for tensor, low, high in zip(tensors_in(result), *bounds, strict=True):
             state = self.noted.get(tensor)
             if isinstance(state, Carried):
