@@ -39,6 +39,7 @@ lint: setup ## style, format, types, the order of the rooms
 check: lint test demo ## what CI runs
 
 bench: setup ## every benchmark, a line a figure
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet lime==0.2.0.1
 	$(BIN)/python benchmarks/run.py
 
 lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
