@@ -129,7 +129,7 @@ class Flow(TorchFunctionMode):
     def __torch_function__(self, function: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Any function of torch that the network calls."""
         kwargs = kwargs or {}
-        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
+        sources = self._sources(args, kwargs)
         if not sources:
             return function(*args, **kwargs)
         raw = str(getattr(function, "__name__", function))
@@ -143,7 +143,7 @@ class Flow(TorchFunctionMode):
         return result
 
     def _follow(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
-        states = [self.noted[tensor] for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
+        states = [self.noted[tensor] for tensor in self._sources(args, kwargs)]
         lost = next((state for state in states if isinstance(state, Lost)), None)
         if lost or name == "setitem":
             return self._lose(lost.function if lost else name, function, args, kwargs)
@@ -166,12 +166,12 @@ class Flow(TorchFunctionMode):
         if name in SUMMED or name in MULTIPLIED:
             return self._sum(name, function, args, kwargs)
         if name in CONSTANT:
-            return function(*self._swap(args, _value), **self._swap(kwargs, _value))
+            return self._call(function, args, kwargs, _value)
         return self._lose(name, function, args, kwargs)
 
     def _lose(self, name: str, function: Function, args: Any, kwargs: Any) -> Any:
         """A function without a rule; also sizes, comparisons and the like, whose results carry nothing."""
-        result = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        result = self._call(function, args, kwargs, _value)
         changed = args[0] if result is None else None  # setitem
         for tensor in tensors_in((result, changed)):
             if tensor.is_floating_point():
@@ -180,7 +180,7 @@ class Flow(TorchFunctionMode):
 
     def _move(self, function: Function, args: Any, kwargs: Any) -> Any:
         with torch.enable_grad():
-            result = function(*self._swap(args, self._carry), **self._swap(kwargs, self._carry))
+            result = self._call(function, args, kwargs, self._carry)
         for tensor in tensors_in(result):
             if tensor.is_floating_point():
                 self._note(tensor, Carried(tensor))
@@ -190,8 +190,8 @@ class Flow(TorchFunctionMode):
         """What is done to pixels before the first layer with weights, such as normalisation, is done to bounds too."""
         bounds = []
         for look in (lambda state: state.low, lambda state: state.high):
-            bounds.append(list(tensors_in(function(*self._swap(args, look), **self._swap(kwargs, look)))))
-        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
+            bounds.append(list(tensors_in(self._call(function, args, kwargs, look))))
+        sources = self._sources(args, kwargs)
         alike = len(sources) == 1 and all(result.shape[1:] == sources[0].shape[1:] for result in bounds[0])
         change = self._apply if name in MOVED or not alike else self._pass
         result = change(name, function, args, kwargs)
@@ -214,7 +214,7 @@ class Flow(TorchFunctionMode):
             result: Tensor = function(given, weight, None, *rest, **named)
             return result
 
-        value = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        value = self._call(function, args, kwargs, _value)
         weight = weight.detach()
         if isinstance(state, Scaled):
             given, weight = state.given, _scaled_inputs(weight, state.scale, name == "linear")
@@ -230,7 +230,7 @@ class Flow(TorchFunctionMode):
         state = self.noted[named["input"]]
         if named.get("training") or named.get("running_mean") is None:
             return self._lose("batch_norm with the statistics of the batch", function, args, kwargs)
-        value = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        value = self._call(function, args, kwargs, _value)
         scale = (named["running_var"] + named.get("eps", 1e-5)).rsqrt()
         if named.get("weight") is not None:
             scale = scale * named["weight"]
@@ -246,7 +246,7 @@ class Flow(TorchFunctionMode):
 
     def _commute(self, state: Scaled, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
         """Means and flattening of a scaled tensor are the same of what was scaled."""
-        value: Tensor = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        value: Tensor = self._call(function, args, kwargs, _value)
         inner = self._note(state.given, Carried(state.given))
         given = self._follow(name, function, (inner, *args[1:]), kwargs)
         scale, shift = state.scale, state.shift
@@ -255,23 +255,23 @@ class Flow(TorchFunctionMode):
         return self._note(value, Scaled(value, self._carry(self.noted[given]), scale, shift))
 
     def _pass(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
-        state = next(self.noted[tensor] for tensor in tensors_in((args, kwargs)) if tensor in self.noted)
+        state = self.noted[self._sources(args, kwargs)[0]]
         in_place = any(option is True for option in (*args[1:], *kwargs.values()))
         look = _copy if in_place else _value
-        value: Tensor = function(*self._swap(args, look), **self._swap(kwargs, look))
+        value: Tensor = self._call(function, args, kwargs, look)
         with torch.enable_grad():
             carried = Through.apply(value, lambda relevance: (relevance,), self._carry(state))
         return self._note(carried, Carried(carried, gate=name in GATES))
 
     def _sum(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
         """A function that is linear in all tensors that carry relevance: they divide by what they add to the result."""
-        sources = [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
+        sources = self._sources(args, kwargs)
         if name in MULTIPLIED and len(sources) > 1:
             sources = [tensor for tensor in sources if not getattr(self.noted[tensor], "gate", False)]
             if len(sources) != 1:
                 return self._lose(f"{name} of two tensors that both depend on the image", function, args, kwargs)
         given = [self._carry(self.noted[tensor]) for tensor in sources]
-        value: Tensor = function(*self._swap(args, _value), **self._swap(kwargs, _value))
+        value: Tensor = self._call(function, args, kwargs, _value)
 
         def back(relevance: Tensor) -> list[Tensor]:
             inputs = [tensor.detach().requires_grad_() for tensor in given]
@@ -312,8 +312,14 @@ class Flow(TorchFunctionMode):
         self.noted[tensor] = state
         return tensor
 
-    def _swap(self, tree: Any, look: Callable[[Any], Tensor]) -> Any:
-        return _replaced(tree, self.noted, lambda tensor: look(self.noted[tensor]))
+    def _sources(self, args: Any, kwargs: Any) -> list[Tensor]:
+        """Arguments that have come from the image."""
+        return [tensor for tensor in tensors_in((args, kwargs)) if tensor in self.noted]
+
+    def _call(self, function: Function, args: Any, kwargs: Any, look: Callable[[Any], Tensor]) -> Any:
+        """The function on what `look` gives for each argument that has come from the image."""
+        swap = lambda tensor: look(self.noted[tensor])  # noqa: E731
+        return function(*_replaced(args, self.noted, swap), **_replaced(kwargs, self.noted, swap))
 
 
 def without_rule(name: str) -> ProtolensError:

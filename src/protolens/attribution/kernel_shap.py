@@ -11,7 +11,7 @@ from math import comb
 import torch
 from torch import Generator, Tensor
 
-from protolens.attribution.perturbation import Answer, Fill, answers, check_segments, fill_of, groups_of, painted
+from protolens.attribution.perturbation import Answer, Fill, Plan, map_of_segments
 from protolens.config import seed_of
 from protolens.errors import ProtolensError
 
@@ -33,13 +33,12 @@ def kernel_shap(
     that the classifier sees for each, the whole and the empty one among them. Values sum to the difference between
     those two. Raises ProtolensError for fewer samples than a regression needs.
     """
-    counts, hidden = check_segments(images, segments), fill_of(images, segments, fill)
-    result = torch.zeros(segments.shape, dtype=torch.float64, device=images.device)
-    for count, chosen in groups_of(counts):
+
+    def plan(count: int) -> Plan:
         kept, weights = coalitions(count, samples, seed_of(seed, "kernel-shap", count))
-        said = answers(answer, images[chosen], hidden[chosen], segments[chosen], kept, targets[chosen])
-        result[chosen] = painted(shapley_values(kept.to(said.device), weights.to(said.device), said), segments[chosen])
-    return result.float()
+        return kept, lambda said: shapley_values(kept.to(said.device), weights.to(said.device), said)
+
+    return map_of_segments(answer, images, targets, segments, fill, plan)
 
 
 def coalitions(players: int, samples: int, seed: int) -> tuple[Tensor, Tensor]:

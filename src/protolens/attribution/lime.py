@@ -6,7 +6,7 @@ Ribeiro, Singh, Guestrin: "Why Should I Trust You?", KDD 2016, arXiv:1602.04938.
 import torch
 from torch import Tensor
 
-from protolens.attribution.perturbation import Answer, Fill, answers, check_segments, fill_of, groups_of, painted
+from protolens.attribution.perturbation import Answer, Fill, Plan, map_of_segments
 from protolens.config import seed_of
 
 WIDTH = 0.25  # of the kernel, as in the authors' package
@@ -28,15 +28,13 @@ def lime(
     samples: hidings, the first hides nothing. Hidings are drawn from the seed and the number of segments alone, so
     an image's result does not depend on the others.
     """
-    counts, hidden = check_segments(images, segments), fill_of(images, segments, fill)
-    result = torch.zeros(segments.shape, dtype=torch.float64, device=images.device)
-    for count, chosen in groups_of(counts):
+
+    def plan(count: int) -> Plan:
         kept = torch.rand(samples, count, generator=torch.Generator().manual_seed(seed_of(seed, "lime", count))) < 0.5
         kept[0] = True
-        said = answers(answer, images[chosen], hidden[chosen], segments[chosen], kept, targets[chosen])
-        weights = linear_weights(kept.to(images.device), said)
-        result[chosen] = painted(weights, segments[chosen])
-    return result.float()
+        return kept, lambda said: linear_weights(kept.to(said.device), said)
+
+    return map_of_segments(answer, images, targets, segments, fill, plan)
 
 
 def linear_weights(kept: Tensor, said: Tensor, width: float = WIDTH, ridge: float = RIDGE) -> Tensor:

@@ -11,6 +11,7 @@ from protolens.errors import ProtolensError
 
 Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 Fill = Literal["segment", "image", "black"]
+Plan = tuple[Tensor, Callable[[Tensor], Tensor]]
 BYTES_AT_ONCE = 4 << 20  # of perturbed images; more fits no cache, and all of them no memory
 
 
@@ -87,10 +88,23 @@ def rounds(images: Tensor, times: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield pairs // times, pairs % times
 
 
-def groups_of(counts: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Images with equally many segments: the number, and which images."""
+def map_of_segments(
+    answer: Answer, images: Tensor, targets: Tensor, segments: Tensor, fill: Fill, plan: Callable[[int], Plan]
+) -> Tensor:
+    """What hiding segments tells of each, as a value of its pixels, [B, H, W]: the way of LIME and KernelSHAP.
+
+    answer, images, targets, segments: as for `answers`; plan: for so many segments, which hidings are looked at,
+    [M, d] booleans, and what makes values [B, d] of what is said of them, [B, M]. Images with equally many segments go
+    together.
+    """
+    counts, hidden = check_segments(images, segments), fill_of(images, segments, fill)
+    result = torch.zeros(segments.shape, dtype=torch.float64, device=images.device)
     for count in counts.unique().tolist():
-        yield int(count), (counts == count).nonzero().flatten()
+        chosen = (counts == count).nonzero().flatten()
+        kept, solve = plan(count)
+        said = answers(answer, images[chosen], hidden[chosen], segments[chosen], kept, targets[chosen])
+        result[chosen] = painted(solve(said), segments[chosen])
+    return result.float()
 
 
 def painted(values: Tensor, segments: Tensor) -> Tensor:

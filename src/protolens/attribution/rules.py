@@ -8,6 +8,7 @@ doi:10.1371/journal.pone.0130140; Montavon et al. 2019, doi:10.1007/978-3-030-28
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 import torch
@@ -79,7 +80,7 @@ def gamma(layer: Layer, extra: float = 0.25) -> list[Portion]:
     for sign in (1, -1):
         terms = [(given, weight + extra * _of_sign(weight, side * sign)) for given, weight, side in _halves(layer)]
         total = constant + extra * _of_sign(constant, sign)
-        total = total + torch.stack([layer.apply(*term) for term in terms]).sum(dim=0)
+        total = reduce(torch.add, (layer.apply(*term) for term in terms), total)
         portions.append(Portion(terms, total, (sign * layer.z > 0).to(layer.z.dtype)))
     return portions
 
@@ -148,18 +149,16 @@ class Divided:
         """[outputs' shape] -> [inputs' shape]."""
         if self.made is None:
             self.made = [self._make(portion) for portion in self.portions()]
-        total: Tensor | float = 0.0
+        parts = []
         for inputs, products, below, share in self.made:
             slopes = torch.autograd.grad(products, inputs, relevance * share / below, retain_graph=True)
-            total = total + torch.stack(
-                [given.detach() * slope for given, slope in zip(inputs, slopes, strict=True)]
-            ).sum(0)
-        return cast(Tensor, total)
+            parts += [given.detach() * slope for given, slope in zip(inputs, slopes, strict=True)]
+        return reduce(torch.add, parts)
 
     @torch.enable_grad()
     def _make(self, portion: Portion) -> tuple[list[Tensor], Tensor, Tensor, Tensor | float]:
         inputs = [given.detach().requires_grad_() for given, _ in portion.terms]
         terms = zip(inputs, (weight for _, weight in portion.terms), strict=True)
-        products = torch.stack([self.apply(given, weight) for given, weight in terms]).sum(0)
+        products = reduce(torch.add, (self.apply(given, weight) for given, weight in terms))
         total = products.detach() if portion.total is None else portion.total
         return inputs, products, stabilised(total, portion.stabiliser), portion.share

@@ -3,7 +3,7 @@
 Nothing here looks at test pixels but the guard, which compares digests.
 """
 
-from protolens.data.augment import augment
+from protolens.data.augment import augment, gaussian_kernel
 from protolens.data.batches import Batch, balanced_weights, plain_batches, to_float, training_batches
 from protolens.data.catalog import catalog
 from protolens.data.dataset import DataSet, open_data
@@ -21,6 +21,7 @@ __all__ = [
     "augment",
     "balanced_weights",
     "catalog",
+    "gaussian_kernel",
     "open_data",
     "plain_batches",
     "read_image",

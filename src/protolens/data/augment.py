@@ -109,12 +109,18 @@ def _pixel_places(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
 
 
-def _gaussian_band(side: int, sigma: float, device: torch.device) -> Tensor:
-    """[side, side]: the Gaussian filter of a line as a symmetric matrix."""
+def gaussian_kernel(sigma: float) -> Tensor:
+    """The Gaussian filter of a line, [2 reach + 1] with sum 1, float64. sigma: pixels."""
     reach = int(TRUNCATE * sigma + 0.5)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    return kernel / kernel.sum()
+
+
+def _gaussian_band(side: int, sigma: float, device: torch.device) -> Tensor:
+    """[side, side]: the Gaussian filter of a line as a symmetric matrix."""
+    kernel = gaussian_kernel(sigma)
+    reach = len(kernel) // 2
     apart = (torch.arange(side)[:, None] - torch.arange(side)).abs()
     band = torch.where(apart <= reach, kernel[(apart + reach).clamp(max=2 * reach)], 0.0)
     return band.to(device, torch.float32)

@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from protolens.data import gaussian_kernel
+
 Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 Filling = Literal["salt-and-pepper", "black", "mean", "blur", "inpaint"]
 IMAGES_AT_ONCE = 500
@@ -60,10 +62,8 @@ def filled(images: Tensor, filling: Filling, seed: int = 0) -> Tensor:
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
     """Gaussian filter with the border pixels going on outside. images: [B, C, H, W]; deviation: pixels."""
-    reach = int(4 * deviation + 0.5)
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
+    kernel = gaussian_kernel(deviation).to(images)
+    reach = len(kernel) // 2
     flat = F.pad(images.flatten(0, 1)[:, None], (reach, reach, reach, reach), mode="replicate")
     return F.conv2d(F.conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)).view(images.shape)
 
@@ -151,9 +151,7 @@ def deletion(
     Petsiuk, Das, Saenko 2018, arXiv:1806.07421, section 3.3. targets: [B]; steps: so many shares, evenly spaced.
     """
     shares = [step / steps for step in range(steps + 1)]
-    backwards = order[0].numel() - 1 - order  # keeping the lowest is deleting the highest
-    said = said_when_kept(answer, images, backwards, [1 - share for share in shares], filling)
-    return area(shares, _of(said, targets))
+    return area(shares, _when_deleted(answer, images, order, targets, shares, filling))
 
 
 @torch.no_grad()
@@ -180,9 +178,16 @@ def aopc(
     Samek et al. 2017, doi:10.1109/TNNLS.2016.2599820, eq. 12, over shares of pixels up to `most`, none among them.
     """
     shares = [most * step / steps for step in range(steps + 1)]
-    backwards = order[0].numel() - 1 - order
-    said = _of(said_when_kept(answer, images, backwards, [1 - share for share in shares], filling), targets)
+    said = _when_deleted(answer, images, order, targets, shares, filling)
     return (said[0] - said).mean(dim=0)
+
+
+def _when_deleted(
+    answer: Answer, images: Tensor, order: Tensor, targets: Tensor, shares: Sequence[float], filling: Filling
+) -> Tensor:
+    """What is said of the target when the first shares of pixels are gone, [S, B]: the lowest are kept."""
+    backwards = order[0].numel() - 1 - order
+    return _of(said_when_kept(answer, images, backwards, [1 - share for share in shares], filling), targets)
 
 
 def _of(said: Tensor, targets: Tensor) -> Tensor:

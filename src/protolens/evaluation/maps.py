@@ -10,10 +10,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from protolens.config import seed_of
-from protolens.evaluation.degradation import top
+from protolens.evaluation.degradation import Answer, top
 
 Explain = Callable[[Tensor], Tensor]  # images [N, C, H, W] to maps [N, H, W]
-Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 
 
 def mean_ranks(values: Tensor) -> Tensor:

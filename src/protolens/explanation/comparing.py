@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from protolens.attribution import METHODS, attribute
 from protolens.config import seed_of
-from protolens.data import Images, open_data, read_image, to_float
+from protolens.data import Images, open_data, to_float
 from protolens.errors import ProtolensError, did_you_mean
-from protolens.explanation.local import Subject
+from protolens.explanation.local import Subject, open_files
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train import Run, class_probabilities, classes_said, in_words
 from protolens.train.device import keep_freed_memory
@@ -64,7 +64,7 @@ def compare_methods(
     if target is not None and target not in classes:
         raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
     if images:
-        subjects, pixels = _files(images, model)
+        subjects, pixels = open_files(images, model.task)
     else:
         subjects, pixels = drawn(open_data(run.config.data).validation, classes, each, seed)
     floats = to_float(pixels, model.device)
@@ -101,11 +101,6 @@ def drawn(images: Images, classes: Sequence[str], each: int, seed: int) -> tuple
     names = [images.names[int(row)] for row in chosen]
     found = zip(names, chosen.tolist(), said, strict=True)
     return [Subject(name, row, label) for name, row, label in found], images.take(chosen)
-
-
-def _files(paths: Sequence[Path | str], model: PrototypeModel) -> tuple[list[Subject], Tensor]:
-    pixels = [read_image(Path(path), model.task.bands, model.task.size) for path in paths]
-    return [Subject(str(path)) for path in paths], torch.stack(pixels)
 
 
 def _maps(

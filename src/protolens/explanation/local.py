@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from protolens.config import Task
 from protolens.data import read_image, to_float
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.explanation.places import Seen
@@ -196,7 +197,12 @@ def explain(run: Run | Path | str, images: Sequence[Path | str], target: str | N
     run = Run.open(run)
     model = run.model()
     task = model.task
-    pixels = torch.stack([read_image(Path(path), task.bands, task.size) for path in images])
-    subjects = [Subject(str(path)) for path in images]
+    subjects, pixels = open_files(images, task)
     usual = torch.tensor([prototype["usual_similarity"] for prototype in run.prototypes])
     return explain_images(model, to_float(pixels, model.device), subjects, usual, target)
+
+
+def open_files(paths: Sequence[Path | str], task: Task) -> tuple[list[Subject], Tensor]:
+    """Image files as a model takes them, [B, C, H, W] uint8. Raises ProtolensError for a file that is no image."""
+    pixels = [read_image(Path(path), task.bands, task.size) for path in paths]
+    return [Subject(str(path)) for path in paths], torch.stack(pixels)

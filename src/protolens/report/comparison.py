@@ -42,7 +42,6 @@ TITLES = {
 class Method:
     """A column: its name, the value at which its colours are full, and the time for an image."""
 
-    name: str
     title: str
     end: str
     seconds: str
@@ -70,7 +69,7 @@ def write_comparison(run: Run, comparison: Comparison, folder: Path) -> Path:
     """Write comparison.html, .png and .json to a folder; returns the page's path."""
     ends = {name: end_of(maps) for name, maps in comparison.maps.items()}
     methods = [
-        Method(name, TITLES[name], three(end), f"{three(comparison.seconds[name] / len(comparison.subjects))} s")
+        Method(TITLES[name], three(end), f"{three(comparison.seconds[name] / len(comparison.subjects))} s")
         for name, end in ends.items()
     ]
     rows = [make_row(comparison, number, ends) for number in range(len(comparison.subjects))]
@@ -90,10 +89,8 @@ def write_comparison(run: Run, comparison: Comparison, folder: Path) -> Path:
             (TITLES[name], [None if value is None else fixed(value, 2) for value in values])
             for name, values in agreement.items()
         ],
-        heads=[method.title for method in methods],
         command=command(run, comparison),
         drawn=bool(comparison.each),
-        several=run.facts["data"].get("several", False),
     )
     write_json(folder / "comparison.json", facts(run, comparison, ends, agreement))
     write_bytes(folder / "comparison.png", draw(figure(rows, methods)))
@@ -157,7 +154,7 @@ def sentence(comparison: Comparison, agreement: dict[str, list[float | None]]) -
 
 
 def figure(rows: Sequence[Row], methods: Sequence[Method]) -> list[Line]:
-    """The page's table for a paper; the first row names the columns."""
+    """The page's table for a paper; the last row names the columns."""
     lines = []
     for number, row in enumerate(rows):
         words = ("image", *(method.title for method in methods)) if number == len(rows) - 1 else ()
