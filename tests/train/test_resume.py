@@ -53,14 +53,17 @@ def test_twenty_kills_at_random_moments_each_resume_to_the_same_bits(tmp_path):
     whole = time.monotonic() - started
     moments = random.Random(0)
     killed = 0
-    for kill in range(KILLS):
-        process = start(tmp_path / str(kill))
+    while killed < KILLS:
+        folder, started = tmp_path / str(len([*tmp_path.iterdir()])), time.monotonic()
+        process = start(folder)
         process.join(moments.uniform(0.1, 0.9) * whole)
         process.kill()
         process.join()
-        killed += process.exitcode == -signal.SIGKILL
-        assert finish(tmp_path / str(kill)) == expected
-    assert killed > KILLS / 2
+        if process.exitcode == -signal.SIGKILL:
+            killed += 1
+        else:  # it was done before: others left the machine alone
+            whole = min(whole, time.monotonic() - started)
+        assert finish(folder) == expected
 
 
 def command(folder: Path) -> list[str]:

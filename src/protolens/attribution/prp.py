@@ -69,7 +69,7 @@ class Reading:
 
 
 def channel_shares(code: Tensor, vector: Tensor, *, near: bool) -> Tensor:
-    """How much of the similarity each number of the code makes; sums to 1 over the D of them.
+    """How much of the similarity each number of the code makes; sums to 1 over the D of them, but for the stabiliser.
 
     code: [B, D, ...]; vector: [D]; returns [B, D, ...]. near: for similarity by distance, in proportion to
     1 / ((z - p)^4 + 1e-12), so that the nearest numbers count; else, for the dot product, to z p.
