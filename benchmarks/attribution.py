@@ -1,13 +1,15 @@
 """LIME, KernelSHAP and LRP beside the packages lime, shap and zennit: same network, same images, same budget.
 
-Times of ours are for 64 images at once; those of lime and shap for some images one after the other, since they take no
-more, with the batch that suits them best. LRP also in forward passes of its batch. KernelSHAP's error is that to exact
-Shapley values, for 20 digits and a network trained on the others. `make bench` installs lime.
+Times of ours are for 64 images at once, in float32 and in bfloat16; those of lime and shap for some images one after
+the other, since they take no more, with the batch that suits them best. What bfloat16 changes stands beside what
+another seed changes. LRP also in forward passes of its batch. KernelSHAP's error is that to exact Shapley values, for
+20 digits and a network trained on the others. `make bench` installs lime.
 """
 
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +25,10 @@ from protolens import attribute, fit
 from protolens.attribution import superpixels
 from protolens.attribution.kernel_shap import coalitions, shapley_values
 from protolens.attribution.perturbation import answers, fill_of
-from protolens.config import read_run
+from protolens.config import Task, read_run
 from protolens.data import open_data, to_float
+from protolens.evaluation.maps import spearman
+from protolens.models import build_model
 from protolens.train.device import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -33,19 +37,49 @@ from cifar_resnet import resnet20
 IMAGES, ALONE = 64, 6  # ours together; how many the packages are timed on
 SAMPLES, SEGMENTS, PLAYERS = 300, 50, 10
 BATCHES = (10, 50, 100, 300)  # that lime is tried with
+STEPS, BATCH = 60, 64  # of training
 
 
-def photographs(count: int) -> Tensor:
-    """Cuts of 32 x 32 from the photographs that come with scikit-learn, [N, 3, 32, 32] in [0, 1]."""
-    from sklearn.datasets import load_sample_images
+def trained(network: nn.Module, images: Tensor, labels: Tensor) -> nn.Module:
+    """The network after some steps of Adam: maps of a network that has learnt nothing are maps of rounding errors."""
+    optimiser = torch.optim.Adam(network.train().parameters(), 1e-3)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    for chosen in order.repeat(STEPS * BATCH // len(images) + 1).split(BATCH)[:STEPS]:
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+        optimiser.step()
+    return network.eval()
 
-    picture = torch.from_numpy(np.stack(load_sample_images().images)).movedim(-1, 1).float() / 255
-    small = nn.functional.interpolate(picture, scale_factor=0.5, mode="area")
-    cuts = small.unfold(2, 32, 32).unfold(3, 32, 32).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-    return cuts[torch.randperm(len(cuts), generator=torch.Generator().manual_seed(0))[:count]].contiguous()
+
+def digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's digits as photographs would be: [N, 3, 32, 32] in [0, 1], and their labels [N]."""
+    data = open_data(read_run(None, {"data": {"name": "digits"}})[0].data).training
+    (pixels,) = data.batches([torch.arange(len(data))])
+    large = nn.functional.interpolate(to_float(pixels, "cpu"), size=(32, 32), mode="bilinear")
+    return large.expand(-1, 3, -1, -1).contiguous(), data.labels
 
 
-def time_lime(network: nn.Module, images: Tensor) -> Figure:
+def beside(
+    name: str, method: str, network: nn.Module, images: Tensor, theirs: Callable[[], None], goal: float
+) -> list[Figure]:
+    """Seconds an image of ours, in both precisions, and of a package; and what bfloat16 changes in our maps."""
+
+    def ours(seed: int = 0, **options: str) -> Tensor:
+        return attribute(network, images, None, method, seed, samples=SAMPLES, segments=SEGMENTS, **options)
+
+    full, half, other = in_turn(ours, lambda: ours(precision="bfloat16"), theirs, rounds=3)
+    full, half, other = full / len(images), half / len(images), other / ALONE
+    exact = ours()
+    rounded, drawn = (1 - float(spearman(exact, maps).mean()) for maps in (ours(precision="bfloat16"), ours(seed=1)))
+    what = f"an image of 32 x 32, {SAMPLES} samples"
+    return [
+        Figure(f"{name}, {what}, float32", full, other, "s", other / full, None),
+        Figure(f"{name}, {what}, bfloat16", half, other, "s", other / half, goal),
+        Figure(f"{name}, rank correlation missing: bfloat16, another seed", rounded, drawn, "", drawn / rounded, 1.0),
+    ]
+
+
+def time_lime(name: str, network: nn.Module, images: Tensor) -> list[Figure]:
     """Seconds an image."""
     from lime.lime_image import LimeImageExplainer
 
@@ -66,41 +100,31 @@ def time_lime(network: nn.Module, images: Tensor) -> Figure:
             )
 
     best = min(BATCHES, key=lambda batch: seconds(lambda: theirs(batch, 2)))
-    options = {"samples": SAMPLES, "segments": SEGMENTS}
-    ours, other = in_turn(
-        lambda: attribute(network, images, None, "lime", **options), lambda: theirs(best, ALONE), rounds=3
-    )
-    ours, other = ours / len(images), other / ALONE
-    return Figure(
-        f"LIME, an image of 32 x 32, {SAMPLES} samples (lime's batch {best})", ours, other, "s", other / ours, 3.0
-    )
+    return beside(f"LIME, {name} (lime's batch {best})", "lime", network, images, lambda: theirs(best, ALONE), 3.0)
 
 
-def time_kernel_shap(network: nn.Module, images: Tensor) -> Figure:
+def time_kernel_shap(name: str, network: nn.Module, images: Tensor) -> list[Figure]:
     """Seconds an image."""
 
     def theirs() -> None:
-        for image in images[:ALONE, None]:
-            segments = superpixels(image, SEGMENTS)
-            hidden = fill_of(image, segments, "segment")
-            with torch.no_grad():
-                target = network(image).argmax(dim=1)
+        for image in images[:ALONE]:
+            segments = superpixels(image[None], SEGMENTS)[0]
             players = int(segments.max()) + 1
+            mean = image.mean(dim=(1, 2), keepdim=True)
 
-            def value(kept: np.ndarray, *look: Tensor) -> np.ndarray:
-                image, hidden, segments, target = look
-                shown = torch.from_numpy(kept.astype(bool))
-                return answers(lambda seen: network(seen).softmax(1), image, hidden, segments, shown, target)[0].numpy()
+            @torch.no_grad()
+            def said(kept: np.ndarray, image: Tensor, mean: Tensor, segments: Tensor) -> np.ndarray:
+                shown = torch.from_numpy(kept.astype(bool))[:, segments]
+                return network(torch.where(shown[:, None], image, mean)).softmax(1).numpy()
 
+            look = partial(said, image=image, mean=mean, segments=segments)
+            target = look(np.ones((1, players)))[0].argmax()
             explainer = shap.KernelExplainer(
-                lambda kept, look=(image, hidden, segments, target): value(kept, *look), np.zeros((1, players))
+                lambda kept, look=look, target=target: look(kept)[:, target], np.zeros((1, players))
             )
             explainer.shap_values(np.ones((1, players)), nsamples=SAMPLES, silent=True, l1_reg=0)
 
-    options = {"samples": SAMPLES, "segments": SEGMENTS}
-    ours, other = in_turn(lambda: attribute(network, images, None, "kernelshap", **options), theirs, rounds=3)
-    ours, other = ours / len(images), other / ALONE
-    return Figure(f"KernelSHAP, an image of 32 x 32, {SAMPLES} samples", ours, other, "s", other / ours, 2.5)
+    return beside(f"KernelSHAP, {name}", "kernelshap", network, images, theirs, 2.5)
 
 
 def time_lrp(images: Tensor) -> list[Figure]:
@@ -175,12 +199,19 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # of the packages
     keep_freed_memory()
     torch.manual_seed(0)
-    network, images = resnet20().eval(), photographs(IMAGES)
-    show([compare_errors(), time_kernel_shap(network, images), *time_lrp(torch.rand(16, 3, 64, 64))], given.json)
-    try:
-        show([time_lime(network, images)], given.json)
-    except ModuleNotFoundError as error:
-        sys.exit(f"{error}; pip install lime")
+    images, labels = digits()
+    task = Task(tuple(map(str, range(10))), 3, 32, 32)
+    networks = {
+        "ResNet-20": trained(resnet20(), images, labels),
+        "our own network": trained(build_model({"name": "blackbox"}, task, 0), images, labels),
+    }
+    show([compare_errors(), *time_lrp(torch.rand(16, 3, 64, 64))], given.json)
+    for name, network in networks.items():
+        show(time_kernel_shap(name, network, images[:IMAGES]), given.json)
+        try:
+            show(time_lime(name, network, images[:IMAGES]), given.json)
+        except ModuleNotFoundError as error:
+            sys.exit(f"{error}; pip install lime")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,18 @@ def test_a_model_that_fails_is_left_as_it_was(method):
     (torch.rand(2) + 1).sum()  # no mode is left on
 
 
+@pytest.mark.parametrize("method", ["lime", "kernelshap", "occlusion"])
+def test_half_precision_changes_what_is_said_of_hidden_images_a_little(method):
+    torch.manual_seed(0)
+    model, images = network(), torch.rand(4, 3, 16, 16)
+    exact, rounded = (
+        attribute(model, images, 1, method, precision=precision, **SMALL.get(method, {}))
+        for precision in ("float32", "bfloat16")
+    )
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.1 * float(exact.abs().max()))
+
+
 CHOICES = [
     {"name": "protopnet", "per_class": 2, "features": 16},
     {"name": "kmex", "of": {"name": "network"}, "places": "map"},
@@ -174,6 +186,7 @@ def test_every_method_explains_every_family(choice, method):
         ({"method": "lime", "sample": 5}, "sample is not an option of lime; did you mean samples"),
         ({"method": "self"}, "self explains models of protolens; a Sequential has no prototypes"),
         ({"method": "prp"}, "prp explains models of protolens"),
+        ({"method": "lime", "precision": "bfloat"}, "bfloat is not a precision; did you mean bfloat16"),
         ({"method": "gradcam", "layer": "9"}, "9 is no layer of this network"),
         ({"target": 4}, "target has to be a class number from 0 to 3"),
         ({"target": [0, 1, 2]}, "target has to be one class number, or 2 of them"),

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,15 @@ from protolens.attribution import gradients, occlusion
 from protolens.attribution.kernel_shap import kernel_shap
 from protolens.attribution.lime import lime
 from protolens.attribution.lrp import DEFAULT, lrp
-from protolens.attribution.perturbation import Fill, superpixels
+from protolens.attribution.perturbation import Answer, Fill, superpixels
 from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
 from protolens.attribution.prp import class_relevance, prp
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import try_out, upsampled
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,21 @@ class Question:
         result: Tensor = self.model(images)
         return result
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, K]; each class has its own where an image can show several."""
-        task = getattr(self.model, "task", None)
-        logits = self.logits(images)
-        return logits.sigmoid() if task is not None and task.several else logits.softmax(dim=1)
+    def probabilities(self, precision: Precision) -> Answer:
+        """[N, C, H, W] -> [N, K]; each class has its own where an image can show several.
+
+        precision: of the network's arithmetic. Raises ProtolensError for an unknown one.
+        """
+        if precision not in PRECISIONS:
+            raise ProtolensError(f"{precision} is not a precision{did_you_mean(precision, PRECISIONS)}")
+        several = getattr(getattr(self.model, "task", None), "several", False)
+
+        def answer(images: Tensor) -> Tensor:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = self.logits(images).float()
+            return logits.sigmoid() if several else logits.softmax(dim=1)
+
+        return answer
 
     def parts(self, segments: int | Tensor) -> Tensor:
         """The segments that were given, [B, H, W], or so many superpixels."""
@@ -82,16 +95,28 @@ def _self(question: Question) -> Tensor:
 
 
 @method("lime")
-def _lime(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "image") -> Tensor:
+def _lime(
+    question: Question,
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    fill: Fill = "image",
+    precision: Precision = "float32",
+) -> Tensor:
     """LIME: weights of superpixels in a linear model of the probability."""
-    asked = (question.probabilities, question.images, question.targets, question.parts(segments))
+    asked = (question.probabilities(precision), question.images, question.targets, question.parts(segments))
     return lime(*asked, samples, question.seed, fill)
 
 
 @method("kernelshap")
-def _kernel_shap(question: Question, samples: int = 1000, segments: int | Tensor = 50, fill: Fill = "image") -> Tensor:
+def _kernel_shap(
+    question: Question,
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    fill: Fill = "image",
+    precision: Precision = "float32",
+) -> Tensor:
     """KernelSHAP: Shapley values of superpixels for the probability."""
-    asked = (question.probabilities, question.images, question.targets, question.parts(segments))
+    asked = (question.probabilities(precision), question.images, question.targets, question.parts(segments))
     return kernel_shap(*asked, samples, question.seed, fill)
 
 
@@ -151,9 +176,10 @@ def _gradcam(question: Question, layer: str = "") -> Tensor:
 
 
 @method("occlusion")
-def _occlusion(question: Question, window: int = 0, stride: int = 0) -> Tensor:
+def _occlusion(question: Question, window: int = 0, stride: int = 0, precision: Precision = "float32") -> Tensor:
     """How much the probability falls when a window is hidden."""
-    return occlusion.occlusion(question.probabilities, question.images, question.targets, window, stride)
+    asked = (question.probabilities(precision), question.images, question.targets)
+    return occlusion.occlusion(*asked, window, stride)
 
 
 @method("random")
