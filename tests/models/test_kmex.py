@@ -78,6 +78,13 @@ def test_one_prototype_a_class_is_the_mean_of_its_training_codes_and_the_network
         torch.testing.assert_close(model.prototypes.vectors[k], codes[images.labels == k].mean(dim=0))
 
 
+def test_first_layers_that_are_statistics_of_images_stay_what_training_made_of_them(tmp_path):
+    strong = digits_run(model={"name": "blackbox", "network": "strong"}, stages={"train": {"epochs": 1}})
+    source = fit(strong, tmp_path / "strong").model()
+    converted = convert(tmp_path / "strong", tmp_path / "kmex").model()
+    assert state_digest(converted.network) == state_digest(source)
+
+
 def test_a_converted_run_is_one_like_any_other(trained, tmp_path, capsys):
     assert main(["convert", str(trained.folder), "--per-class", "3", "--out", str(tmp_path / "kmex"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

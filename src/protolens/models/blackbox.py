@@ -70,7 +70,7 @@ class BlackBox(LastLayer):
         return [
             Stage(
                 "train",
-                epochs=16,
+                epochs=24,
                 rates=rates,
                 optimiser="sgd",
                 weight_decay=1.3e-3,

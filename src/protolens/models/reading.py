@@ -11,7 +11,7 @@ from protolens.errors import ProtolensError
 from protolens.models.base import PrototypeModel
 from protolens.models.registry import build_model
 from protolens.models.weights import load_model
-from protolens.nn import find_maps
+from protolens.nn import OfPixels, find_maps
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class ReadsNetwork(PrototypeModel):
     def __init__(self, settings: NetworkSettings, task: Task):
         super().__init__(settings, task)
         self.network = build_model(settings.of, task, 0, "model.of").requires_grad_(False).eval()
+        for module in self.network.modules():
+            if isinstance(module, OfPixels):
+                module.learns = False
 
     def load_pretrained(self) -> None:
         if not self.settings.weights:
