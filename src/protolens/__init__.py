@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from protolens.attribution import attribute
     from protolens.config import RunConfig, read_run
     from protolens.errors import ProtolensError
-    from protolens.evaluation import evaluate
+    from protolens.evaluation import evaluate, faithfulness
     from protolens.explanation import explain
     from protolens.report import write_report
     from protolens.train import Run
@@ -27,6 +27,7 @@ _HOMES = {
     "convert": "protolens.train",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
+    "faithfulness": "protolens.evaluation",
     "fit": "protolens.train",
     "read_run": "protolens.config",
     "write_report": "protolens.report",
@@ -40,6 +41,7 @@ __all__ = [
     "convert",
     "evaluate",
     "explain",
+    "faithfulness",
     "fit",
     "read_run",
     "write_report",

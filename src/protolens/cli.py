@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protolens.config import merge
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.words import dotted_settings, make_parser
+
+if TYPE_CHECKING:
+    from protolens.train import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,6 +176,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
     if len(given.runs) > 1:
         raise ProtolensError("evaluate takes one run; --ensemble lets several decide together")
     run = Run.open(given.runs[0])
+    if given.method:
+        return do_evaluate_methods(given, run)
     evaluation = evaluate(run, again=given.again, device=given.device)
     if not leads():
         return 0
@@ -183,6 +188,58 @@ def do_evaluate(given: argparse.Namespace) -> int:
     show_evaluation(run, evaluation)
     print(report)
     return 0
+
+
+def do_evaluate_methods(given: argparse.Namespace, run: "Run") -> int:
+    """The verb `evaluate` for explanations."""
+    from protolens.evaluation import faithfulness
+    from protolens.report import write_faithfulness
+    from protolens.terminal import show_faithfulness
+
+    found = faithfulness(
+        run,
+        _methods(given, run),
+        images=given.images,
+        seed=given.seed,
+        options=_options(given),
+        precision=given.precision or "float32",
+        again=given.again,
+        device=given.device,
+    )
+    if not leads():
+        return 0
+    page = write_faithfulness(run, found)
+    if given.json:
+        print(json.dumps(found | {"page": str(page)}))
+        return 0
+    show_faithfulness(run, found)
+    print(page)
+    return 0
+
+
+def _methods(given: argparse.Namespace, run: "Run") -> list[str]:
+    """The methods that were named; for all, those that can explain the model."""
+    if given.method != "all":
+        return given.method.split(",")
+    import torch
+
+    from protolens.attribution import METHODS, methods_that_fail
+
+    model = run.model()
+    image = torch.rand(1, model.task.bands, *model.task.size, generator=torch.Generator().manual_seed(0))
+    failing = methods_that_fail(model, image)
+    for name, why in failing.items():
+        print(f"{name} is left out: {why}", file=sys.stderr)
+    return [name for name in METHODS if name not in failing]
+
+
+def _options(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What methods are asked for beyond their names."""
+    if given.samples is not None and given.samples < 1:
+        raise ProtolensError(f"--samples is {given.samples}; LIME and KernelSHAP need 1 or more")
+    samples = {} if given.samples is None else {"samples": given.samples}
+    precision = {} if given.precision is None else {"precision": given.precision}
+    return {"lime": samples | precision, "kernelshap": samples | precision, "occlusion": precision}
 
 
 def do_evaluate_ensemble(given: argparse.Namespace) -> int:
@@ -228,7 +285,6 @@ def do_explain(given: argparse.Namespace) -> int:
 
 def do_compare_methods(given: argparse.Namespace) -> int:
     """The verb `explain` with methods."""
-    from protolens.attribution import METHODS
     from protolens.explanation import compare_methods
     from protolens.report import write_comparison
     from protolens.train import Run
@@ -236,8 +292,8 @@ def do_compare_methods(given: argparse.Namespace) -> int:
     if given.each < 1:
         raise ProtolensError(f"--each is {given.each}; draw 1 image of each class or more")
     run = Run.open(given.run)
-    methods = list(METHODS) if given.method == "all" else list(dict.fromkeys(given.method.split(",")))
-    comparison = compare_methods(run, methods, given.images, given.each, given.seed, given.target)
+    asked = (_methods(given, run), given.images, given.each, given.seed, given.target, _options(given))
+    comparison = compare_methods(run, *asked)
     page = write_comparison(run, comparison, given.out or run.folder / "explanations")
     _tell(given, {"page": str(page), "seconds": dict(comparison.seconds)}, str(page))
     return 0

@@ -89,6 +89,19 @@ def show_explanation(explanation: "Explanation", rows: int = 5) -> None:
     _console().print(table)
 
 
+def show_faithfulness(run: "Run", found: Mapping[str, Any]) -> None:
+    """Accuracy with the highest pixels alone, for each filling, and the areas under the curves."""
+    kept = f"{100 * found['kept']:g} %"
+    title = f"{run.folder}: {found['images']:,} test images; accuracy with {kept} of the pixels, the others replaced"
+    table = Table("method", *found["fillings"], "insertion", "deletion", "ROAD", title=title, title_justify="left")
+    for name, own in found["methods"].items():
+        shares = (own["kept"][filling]["mean"] for filling in found["fillings"])
+        table.add_row(
+            name, *map(figure, shares), *(f"{own[key]['mean']:.3f}" for key in ("insertion", "deletion", "road"))
+        )
+    _console().print(table)
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

@@ -89,8 +89,13 @@ def words_of_convert(convert: Parser) -> None:
 
 
 def words_of_evaluate(evaluate: Parser) -> None:
-    """Which runs."""
+    """Which runs, or which explanations of a run."""
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
+    words_of_methods(evaluate, "measure how far maps of these methods, or of all, can be believed")
+    evaluate.add_argument(
+        "--images", type=int, default=1000, help="with --method: test images to draw (default: %(default)s)"
+    )
+    evaluate.add_argument("--seed", type=int, default=0, help="with --method: draws images and all else (default: 0)")
     evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
     evaluate.add_argument("--again", action="store_true", help="read the test split again")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -101,17 +106,26 @@ def words_of_explain(explain: Parser) -> None:
     explain.add_argument("run", type=Path, help="run folder")
     explain.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files")
     explain.add_argument("--target", help="explain the logit of this class instead of the predicted one")
-    explain.add_argument(
-        "--method",
-        metavar="M,M,...",
-        help="compare maps of these methods, or of all: self, lime, kernelshap, lrp, prp, gradient, "
-        "integrated-gradients, smoothgrad, gradcam, occlusion, random, edges",
-    )
+    words_of_methods(explain, "compare maps of these methods, or of all")
     explain.add_argument(
         "--each", type=int, default=3, help="without IMAGE: validation images of each class to draw (default: 3)"
     )
     explain.add_argument("--seed", type=int, default=0, help="draws images, and all that methods draw (default: 0)")
     explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
+
+
+def words_of_methods(verb: Parser, about: str) -> None:
+    """Which methods, and how they look."""
+    verb.add_argument(
+        "--method",
+        metavar="M,M,...",
+        help=f"{about}: self, lime, kernelshap, lrp, prp, gradient, integrated-gradients, smoothgrad, gradcam, "
+        "occlusion, random, edges",
+    )
+    verb.add_argument("--samples", type=int, help="changed images that LIME and KernelSHAP look at (default: 1000)")
+    verb.add_argument(
+        "--precision", help="arithmetic that looks at changed images: float32 or bfloat16 (default: float32)"
+    )
 
 
 def words_of_list(listing: Parser) -> None:

@@ -1,7 +1,5 @@
 """Pixels that go in the order of a map, against loops, SciPy's filter and a solved system of equations."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -12,16 +10,15 @@ from torch import Tensor, nn
 
 from protolens.evaluation.degradation import (
     NEIGHBOURS,
-    accuracy_curve,
     aopc,
     area,
     blurred,
-    deletion,
     inpainted,
-    insertion,
+    of_class,
     ranks,
     replaced,
     said_when_kept,
+    said_when_removed,
     top,
 )
 
@@ -130,25 +127,24 @@ def slowly_said(network: nn.Module, image: Tensor, order: Tensor, count: int, hi
     return float(network(seen[None])[0, target])
 
 
-def test_deletion_insertion_and_aopc_are_their_definitions():
+def test_curves_and_aopc_are_their_definitions():
     network, images, maps = classifier(), torch.rand(3, 2, 8, 8), torch.randn(3, 8, 8)
-    order, targets = ranks(maps), torch.tensor([2, 0, 1])
-    found = [
-        deletion(network, images, order, targets, steps=4),
-        insertion(network, images, order, targets, steps=4),
-        aopc(network, images, order, targets, steps=4, most=0.5),
-    ]
+    order, targets, shares = ranks(maps), torch.tensor([2, 0, 1]), [0.0, 0.25, 0.5, 1.0]
+    removed = of_class(said_when_removed(network, images, order, shares, "mean"), targets)
+    kept = of_class(said_when_kept(network, images, order, shares, "blur"), targets)
+    falls = aopc(shares, removed, most=0.5)
     for row in range(3):
         mean = images[row].mean(dim=(1, 2), keepdim=True).expand(2, 8, 8)
         soft = blurred(images[[row]], 0.8)[0]
-        lowest_first, target = 63 - order[row], int(targets[row])
-        deleted = [slowly_said(network, images[row], lowest_first, 64 - 16 * k, mean, target) for k in range(5)]
-        inserted = [slowly_said(network, images[row], order[row], 16 * k, soft, target) for k in range(5)]
-        fewer = [slowly_said(network, images[row], lowest_first, 64 - 8 * k, mean, target) for k in range(5)]
-        for values, place in ((deleted, 0), (inserted, 1)):
-            expected = sum((a + b) / 2 for a, b in pairwise(values)) / 4
-            assert float(found[place][row]) == pytest.approx(expected, rel=1e-4)
-        assert float(found[2][row]) == pytest.approx(fewer[0] - sum(fewer) / 5, rel=1e-3, abs=1e-6)
+        target = int(targets[row])
+        lowest_first = 63 - order[row]
+        expected = [slowly_said(network, images[row], lowest_first, 64 - round(64 * s), mean, target) for s in shares]
+        assert removed[:, row].tolist() == pytest.approx(expected, rel=1e-4)
+        inserted = [slowly_said(network, images[row], order[row], round(64 * s), soft, target) for s in shares]
+        assert kept[:, row].tolist() == pytest.approx(inserted, rel=1e-4)
+        first, second, third, _ = expected
+        mean_fall = ((first - first + first - second) / 2 + (first - second + first - third) / 2) / 2
+        assert float(falls[row]) == pytest.approx(mean_fall, rel=1e-3, abs=1e-6)
 
 
 def test_accuracy_falls_as_pixels_go_and_an_area_is_the_trapezoid_s():
@@ -163,8 +159,8 @@ def test_accuracy_falls_as_pixels_go_and_an_area_is_the_trapezoid_s():
     middle = torch.zeros(40, 8, 8)
     middle[:, 3:5, 3:5] = 1.0
     shares = [0.0, 4 / 64, 0.5, 1.0]
-    good = accuracy_curve(said_when_kept(answer, images, ranks(middle), shares, "black"), labels)
-    bad = accuracy_curve(said_when_kept(answer, images, ranks(-middle), shares, "black"), labels)
-    assert good.tolist() == [0.5, 1.0, 1.0, 1.0]
-    assert bad.tolist() == [0.5, 0.5, 0.5, 1.0]
+    said = [said_when_kept(answer, images, ranks(maps), shares, "black").argmax(dim=2) for maps in (middle, -middle)]
+    good, bad = ((classes == labels).double().mean(dim=1).tolist() for classes in said)
+    assert good == [0.5, 1.0, 1.0, 1.0]
+    assert bad == [0.5, 0.5, 0.5, 1.0]
     assert float(area([0.0, 0.25, 1.0], torch.tensor([1.0, 0.5, 0.0]))) == pytest.approx(0.25 * 0.75 + 0.75 * 0.25)

@@ -4,9 +4,23 @@ May use: models, nn, config. Everything works on batches, from seeds, and leaves
 """
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.methods import METHODS, attribute
+from protolens.attribution.methods import CONTROLS, METHODS, PRECISIONS, attribute, check_methods, methods_that_fail
+from protolens.attribution.occlusion import chance
 from protolens.attribution.perturbation import superpixels
 from protolens.attribution.prp import class_relevance, prp
 from protolens.attribution.rules import COMPOSITES
 
-__all__ = ["COMPOSITES", "METHODS", "attribute", "class_relevance", "lrp", "prp", "superpixels"]
+__all__ = [
+    "COMPOSITES",
+    "CONTROLS",
+    "METHODS",
+    "PRECISIONS",
+    "attribute",
+    "chance",
+    "check_methods",
+    "class_relevance",
+    "lrp",
+    "methods_that_fail",
+    "prp",
+    "superpixels",
+]

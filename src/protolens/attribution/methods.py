@@ -68,6 +68,8 @@ class Question:
 
 Method = Callable[..., Tensor]
 METHODS: dict[str, Method] = {}
+CONTROLS = ("random", "edges")  # which know nothing of the model
+ANY_MODEL = ("lime", "kernelshap", "occlusion", *CONTROLS)  # methods that only ask for its answers
 
 
 def method(name: str) -> Callable[[Method], Method]:
@@ -210,9 +212,7 @@ def attribute(
     evaluation mode and leaves the model, its gradients and the global random state as they were. Raises ProtolensError
     for unknown names and bad input.
     """
-    function = METHODS.get(method)
-    if function is None:
-        raise ProtolensError(f"{method} is not a method{did_you_mean(method, METHODS)}")
+    (function,) = (METHODS[name] for name in check_methods([method]))
     known = list(inspect.signature(function).parameters)[1:]
     wrong = next((name for name in options if name not in known), None)
     if wrong:
@@ -224,6 +224,27 @@ def attribute(
         images = images.detach().to(place, copy=True)
         targets = _targets(model, images, target)
         return function(Question(model, images, targets, seed), **options).detach().float().to(home)
+
+
+def check_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names, each once. Raises ProtolensError for one that is not a method."""
+    for name in names:
+        if name not in METHODS:
+            raise ProtolensError(f"{name} is not a method{did_you_mean(name, METHODS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def methods_that_fail(model: nn.Module, image: Tensor) -> dict[str, str]:
+    """Why a method cannot explain a model, by its name, for those that cannot. image: [1, C, H, W]."""
+    found = {}
+    for name in METHODS:
+        if name in ANY_MODEL:
+            continue
+        try:
+            attribute(model, image, None, name)
+        except ProtolensError as error:
+            found[name] = str(error)
+    return found
 
 
 def _targets(model: nn.Module, images: Tensor, target: int | Sequence[int] | Tensor | None) -> Tensor:

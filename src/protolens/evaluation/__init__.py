@@ -5,6 +5,7 @@ May use: explain, train, models, nn, data, config. Evaluation changes nothing in
 
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
+from protolens.evaluation.methods import faithfulness
 from protolens.evaluation.scores import wilson_interval
 
-__all__ = ["Evaluation", "evaluate", "evaluate_ensemble", "wilson_interval"]
+__all__ = ["Evaluation", "evaluate", "evaluate_ensemble", "faithfulness", "wilson_interval"]

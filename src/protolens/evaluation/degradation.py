@@ -1,4 +1,4 @@
-"""What is left of a decision when pixels go in the order of a map: the ground of faithfulness.
+"""What is left of a decision when pixels go in the order of a map: the ground of `faithfulness`.
 
 A map ranks pixels; those beyond a share of them are replaced, and the classifier looks again. What the others are
 replaced by decides much (Rong et al. 2022, arXiv:2202.00449), so there are several ways, and random and edge maps
@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from protolens.attribution import chance
+from protolens.config import seed_of
 from protolens.data import gaussian_kernel
 
 Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
@@ -56,7 +58,7 @@ def filled(images: Tensor, filling: Filling, seed: int = 0) -> Tensor:
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     if filling == "blur":
         return blurred(images, min(images.shape[2:]) / 10)
-    drawn = torch.rand(images.shape[2:], generator=Generator().manual_seed(seed)) < 0.5
+    drawn = chance(images, seed_of(seed, "salt-and-pepper"))[:, None] < 0.5
     return drawn.to(images).expand_as(images)
 
 
@@ -131,9 +133,17 @@ def said_when_kept(
     return torch.stack(said)
 
 
-def accuracy_curve(said: Tensor, labels: Tensor) -> Tensor:
-    """Share of images whose label is said, for each share of pixels: [S]. said: [S, B, K]; labels: [B]."""
-    return (said.argmax(dim=2) == labels).double().mean(dim=1)
+def said_when_removed(
+    answer: Answer,
+    images: Tensor,
+    order: Tensor,
+    shares: Sequence[float],
+    filling: Filling = "mean",
+    seed: int = 0,
+) -> Tensor:
+    """What is said of each image when the first share of its pixels is replaced: [S, B, K]; see `said_when_kept`."""
+    backwards = order[0].numel() - 1 - order
+    return said_when_kept(answer, images, backwards, [1 - share for share in shares], filling, seed)
 
 
 def area(shares: Sequence[float], values: Tensor) -> Tensor:
@@ -142,54 +152,16 @@ def area(shares: Sequence[float], values: Tensor) -> Tensor:
     return torch.trapezoid(values.double(), places, dim=0) / (places[-1] - places[0])
 
 
-@torch.no_grad()
-def deletion(
-    answer: Answer, images: Tensor, order: Tensor, targets: Tensor, steps: int = 16, filling: Filling = "mean"
-) -> Tensor:
-    """Probability of the class while the highest pixels go first: the area under it, [B]; low is good.
+def aopc(shares: Sequence[float], said: Tensor, most: float = 0.2) -> Tensor:
+    """Mean fall of what is said of a class while the highest pixels go, up to a share of them: [B]; high is good.
 
-    Petsiuk, Das, Saenko 2018, arXiv:1806.07421, section 3.3. targets: [B]; steps: so many shares, evenly spaced.
+    Samek et al. 2017, doi:10.1109/TNNLS.2016.2599820, eq. 12, as an area, since shares need not be even. said: [S, B],
+    when each share is removed, the first none.
     """
-    shares = [step / steps for step in range(steps + 1)]
-    return area(shares, _when_deleted(answer, images, order, targets, shares, filling))
+    inside = [number for number, share in enumerate(shares) if share <= most]
+    return said[0].double() - area([shares[number] for number in inside], said[inside])
 
 
-@torch.no_grad()
-def insertion(
-    answer: Answer, images: Tensor, order: Tensor, targets: Tensor, steps: int = 16, filling: Filling = "blur"
-) -> Tensor:
-    """Probability of the class while the highest pixels come first: the area under it, [B]; high is good."""
-    shares = [step / steps for step in range(steps + 1)]
-    return area(shares, _of(said_when_kept(answer, images, order, shares, filling), targets))
-
-
-@torch.no_grad()
-def aopc(
-    answer: Answer,
-    images: Tensor,
-    order: Tensor,
-    targets: Tensor,
-    steps: int = 16,
-    most: float = 1.0,
-    filling: Filling = "mean",
-) -> Tensor:
-    """Mean fall of what is said of the class over the first steps of deletion, [B]; high is good.
-
-    Samek et al. 2017, doi:10.1109/TNNLS.2016.2599820, eq. 12, over shares of pixels up to `most`, none among them.
-    """
-    shares = [most * step / steps for step in range(steps + 1)]
-    said = _when_deleted(answer, images, order, targets, shares, filling)
-    return (said[0] - said).mean(dim=0)
-
-
-def _when_deleted(
-    answer: Answer, images: Tensor, order: Tensor, targets: Tensor, shares: Sequence[float], filling: Filling
-) -> Tensor:
-    """What is said of the target when the first shares of pixels are gone, [S, B]: the lowest are kept."""
-    backwards = order[0].numel() - 1 - order
-    return _of(said_when_kept(answer, images, backwards, [1 - share for share in shares], filling), targets)
-
-
-def _of(said: Tensor, targets: Tensor) -> Tensor:
-    """[S, B, K] -> [S, B] of the target classes."""
+def of_class(said: Tensor, targets: Tensor) -> Tensor:
+    """What is said of one class of each image: [S, B, K] -> [S, B]. targets: [B]."""
     return said.gather(2, targets.expand(len(said), -1)[:, :, None])[:, :, 0].double()

@@ -5,6 +5,7 @@ Pure functions of maps [B, H, W], or of a function that makes them. What pixels 
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +13,7 @@ from torch import Generator, Tensor, nn
 from protolens.config import seed_of
 from protolens.evaluation.degradation import Answer, top
 
+Network = TypeVar("Network", bound=nn.Module)
 Explain = Callable[[Tensor], Tensor]  # images [N, C, H, W] to maps [N, H, W]
 
 
@@ -32,16 +34,33 @@ def mean_ranks(values: Tensor) -> Tensor:
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
     """Rank correlation of two maps of each image, [B], -1 to 1; not a number where a map has one value everywhere."""
-    ranks = [mean_ranks(maps.flatten(1)) for maps in (first, second)]
-    a, b = (rank - rank.mean(dim=1, keepdim=True) for rank in ranks)
-    below = (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()
-    return torch.where(below > 0, (a * b).sum(dim=1) / below, torch.nan)
+    return rank_correlations(torch.stack([first, second]))[:, 0, 1]
+
+
+def rank_correlations(maps: Tensor) -> Tensor:
+    """Rank correlation (Spearman) of each map of an image with each other, [B, M, M]; see `spearman`.
+
+    maps: [M, B, H, W], of M methods.
+    """
+    ranks = torch.stack([mean_ranks(of_method.flatten(1)) for of_method in maps], dim=1)
+    centred = ranks - ranks.mean(dim=2, keepdim=True)
+    length = centred.norm(dim=2, keepdim=True)
+    straight = torch.where(length > 0, centred / length, torch.nan)
+    return straight @ straight.mT
 
 
 def overlap(first: Tensor, second: Tensor, share: float = 0.2) -> Tensor:
     """Share of one map's highest pixels that are among the other's, [B], 0 to 1; chance gives `share`."""
-    a, b = top(first, share, seed=0), top(second, share, seed=1)
-    return (a & b).flatten(1).sum(dim=1).double() / a.flatten(1).sum(dim=1).clamp_min(1)
+    return overlaps(torch.stack([first, second]), share)[:, 0, 1]
+
+
+def overlaps(maps: Tensor, share: float = 0.2) -> Tensor:
+    """Share of the highest pixels of each map of an image that are among those of each other, [B, M, M]; see `overlap`.
+
+    maps: [M, B, H, W], of M methods. Of equal pixels other ones are taken in each method.
+    """
+    highest = torch.stack([top(of_method, share, seed) for seed, of_method in enumerate(maps)], dim=1).flatten(2)
+    return highest.double() @ highest.double().mT / highest.sum(dim=2, keepdim=True).clamp_min(1)
 
 
 def complexity(maps: Tensor) -> Tensor:
@@ -98,7 +117,7 @@ def infidelity(
     return (scale * p - c).square().mean(dim=0) / c.square().mean(dim=0).clamp_min(1e-30)
 
 
-def randomised(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
+def randomised(model: Network, seed: int = 0) -> Iterator[tuple[str, Network]]:
     """Copies of a model whose weights are shuffled from the output down, one more layer each time, with its name.
 
     The check of Adebayo et al. 2018, arXiv:1810.03292: maps that stay as they were do not explain the model. Values

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from protolens.attribution import METHODS, attribute
+from protolens.attribution import attribute, check_methods
 from protolens.config import seed_of
 from protolens.data import Images, open_data, to_float
 from protolens.errors import ProtolensError, did_you_mean
@@ -54,9 +54,7 @@ def compare_methods(
     each image's likeliest; options: of methods, by name. Raises ProtolensError for an unknown method or class.
     """
     run = Run.open(run)
-    for method in methods:
-        if method not in METHODS:
-            raise ProtolensError(f"{method} is not a method{did_you_mean(method, METHODS)}")
+    methods = check_methods(methods)
     if run.config.train.keep_memory:
         keep_freed_memory()
     model = run.model()

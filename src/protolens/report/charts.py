@@ -3,7 +3,7 @@
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isnan, log10
 from typing import TYPE_CHECKING, Any
@@ -53,14 +53,8 @@ def line_chart(
     name: str, title: str, curves: Sequence[Curve], low: float, high: float, marks: "Marks", kind: str = "number"
 ) -> Chart:
     """Curves over epochs. name: unique on the page; kind: "number", "percent" or "logarithm" (low must be above 0)."""
-    import matplotlib
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}):
-        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
-        left, right, top, bottom = MARGIN
-        box = (left / WIDTH, bottom / HEIGHT, 1 - (left + right) / WIDTH, 1 - (top + bottom) / HEIGHT)
-        axes = figure.add_axes(box)
+    def draw(axes: "Axes") -> None:
         _scales(axes, len(curves[0].values), low, high, kind)
         for start in marks.starts:
             axes.axvline(start + 0.5, color=RULE, linewidth=1, dashes=(2, 2))
@@ -70,10 +64,24 @@ def line_chart(
             _draw(axes, curve)
         for chosen in marks.chosen:
             axes.plot([chosen], [curves[0].values[chosen - 1]], "o", color=ACCENT, markersize=8, clip_on=False)
+
+    return Chart(title, to_svg(name, draw), _words(title, curves, kind), tuple(curves))
+
+
+def to_svg(name: str, draw: Callable[["Axes"], None]) -> Markup:
+    """A chart that a function draws, for use inside a page. name: unique on the page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}):
+        figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
+        left, right, top, bottom = MARGIN
+        box = (left / WIDTH, bottom / HEIGHT, 1 - (left + right) / WIDTH, 1 - (top + bottom) / HEIGHT)
+        draw(figure.add_axes(box))
         file = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=nothing, transparent=True)
-    return Chart(title, to_inline(file.getvalue()), _words(title, curves, kind), tuple(curves))
+    return to_inline(file.getvalue())
 
 
 @dataclass(frozen=True)
@@ -89,10 +97,18 @@ class Marks:
 
 
 def _scales(axes: "Axes", epochs: int, low: float, high: float, kind: str) -> None:
+    axes.set_xlim(0.5 if epochs < 3 else 1, epochs + (0.5 if epochs < 3 else 0))
+    set_height(axes, low, high, kind)
+    whole = sorted({max(1, round(tick)) for tick in ticks(0, epochs, 4) if tick <= epochs})
+    axes.set_xticks(whole, [f"{tick:,}" for tick in whole])
+    axes.set_xlabel("epoch", color=MUTED, fontsize=TEXT, labelpad=4)
+
+
+def set_height(axes: "Axes", low: float, high: float, kind: str) -> None:
+    """Bring values from low to high into a chart, at round numbers, with lines across it and no frame."""
     for side, spine in axes.spines.items():
         spine.set(color=RULE, visible=side == "bottom")
     axes.tick_params(length=0, labelsize=TEXT, colors=MUTED, pad=6)
-    axes.set_xlim(0.5 if epochs < 3 else 1, epochs + (0.5 if epochs < 3 else 0))
     if kind == "logarithm":
         axes.set_yscale("log")
         places = logarithmic_ticks(low, high)
@@ -103,11 +119,8 @@ def _scales(axes: "Axes", epochs: int, low: float, high: float, kind: str) -> No
         low, high = places[0], places[-1]
     axes.set_ylim(low, high)
     axes.set_yticks(places, [_tick(place, kind) for place in places])
-    whole = sorted({max(1, round(tick)) for tick in ticks(0, epochs, 4) if tick <= epochs})
-    axes.set_xticks(whole, [f"{tick:,}" for tick in whole])
     axes.grid(axis="y", color=RULE, linewidth=1)
     axes.set_axisbelow(True)
-    axes.set_xlabel("epoch", color=MUTED, fontsize=TEXT, labelpad=4)
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:

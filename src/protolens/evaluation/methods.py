@@ -1,0 +1,316 @@
+"""Which explanations can be believed: maps of several methods scored under one protocol on test images.
+
+seeds/003 keeps the top 20 % of the pixels and asks what the classifier still recognises. What hidden pixels are
+replaced by decides the ranking (Rong et al. 2022, arXiv:2202.00449), so each figure is told for several fillings, and
+two controls that know nothing of the model stand beside every method.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, get_args
+
+import torch
+from torch import Generator, Tensor
+
+from protolens.attribution import CONTROLS, PRECISIONS, attribute, check_methods
+from protolens.config import seed_of
+from protolens.data import Images, open_data, plain_batches
+from protolens.errors import ProtolensError, did_you_mean
+from protolens.evaluation.degradation import (
+    Answer,
+    Filling,
+    aopc,
+    area,
+    of_class,
+    ranks,
+    said_when_kept,
+    said_when_removed,
+)
+from protolens.evaluation.evaluation import refuse_other_images
+from protolens.evaluation.maps import complexity, infidelity, max_sensitivity, overlaps, randomised, rank_correlations
+from protolens.evaluation.scores import wilson_interval
+from protolens.files import read_json, write_json
+from protolens.models import PrototypeModel, evaluation_mode, state_digest
+from protolens.train import Run, Team, assemble, class_probabilities, classes_said, classes_shown
+from protolens.train.progress import Narrator
+
+FILE = "faithfulness.json"
+IMAGES = 1000
+CLOSER = 32  # images whose maps are made anew, for sensitivity, infidelity and random weights
+CHANGES, NOISES = 5, 50  # of an image for its sensitivity and its infidelity
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+KEPT = 0.2  # share of the pixels that seeds/003 keeps
+FILLINGS: tuple[Filling, ...] = get_args(Filling)
+BATCH = 50
+Figures = dict[str, Tensor]  # by name, [B, ...], a row an image
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured: which methods with which options, on how many images, drawn by the seed."""
+
+    methods: tuple[str, ...]
+    images: int
+    seed: int
+    options: Mapping[str, Mapping[str, Any]]
+    precision: str
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data, to tell whether a file answers the same question."""
+        return {
+            "methods": list(self.methods),
+            "images": self.images,
+            "seed": self.seed,
+            "options": {name: dict(self.options[name]) for name in self.methods if self.options.get(name)},
+            "precision": self.precision,
+        }
+
+
+def faithfulness(
+    run: Run | Path | str,
+    methods: Sequence[str],
+    *,
+    images: int = IMAGES,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    precision: str = "float32",
+    again: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Score maps of the predicted classes by several methods and both controls; writes RUN/faithfulness.json.
+
+    methods: names of METHODS; images: of the test split, drawn by the seed; options: of methods, by name; precision: of
+    the classifier that looks at changed images. What was asked before is not measured again, unless `again` says so.
+    Raises ProtolensError for an unknown method.
+    """
+    run = Run.open(run)
+    chosen = tuple(dict.fromkeys((*check_methods(methods), *CONTROLS)))
+    if precision not in PRECISIONS:
+        raise ProtolensError(f"{precision} is not a precision{did_you_mean(precision, PRECISIONS)}")
+    if images < 2:
+        raise ProtolensError(f"{images} images are too few: an interval needs 2 or more")
+    asked, path = Asked(chosen, images, seed, options or {}, precision), run.folder / FILE
+    if path.exists() and not again:
+        content: dict[str, Any] = read_json(path)
+        if content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts():
+            return content
+    data = open_data(run.config.data)
+    refuse_other_images(run, data)
+    begun = time.monotonic()
+    with assemble(device) as team:
+        model = run.model().to(team.device)
+        before = state_digest(model)
+        test = data.test.subset("test", drawn(len(data.test), images, seed))
+        found, seconds = gathered(model, test, asked, team)
+        closer = test.subset("test", torch.arange(len(test))[:: max(1, len(test) // CLOSER)][:CLOSER])
+        closely = looked_closely(model, closer, asked, team.device)
+        assert state_digest(model) == before, "measuring changed the model"
+    content = {"model": before, "data": data.test.digest, "asked": asked.facts()} | summary(
+        found, closely, seconds, asked.methods, len(closer)
+    )
+    content["seconds"] = round(time.monotonic() - begun, 2)
+    if team.leads:
+        write_json(path, content)
+    return content
+
+
+def drawn(there: int, images: int, seed: int) -> Tensor:
+    """Numbers of so many images, or of all that there are, in order."""
+    generator = Generator().manual_seed(seed_of(seed, "faithfulness"))
+    return torch.randperm(there, generator=generator)[:images].sort().values
+
+
+def gathered(
+    model: PrototypeModel, images: Images, asked: Asked, team: Team
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """The figures of all images by method, and of all methods together; and each method's seconds for an image."""
+    parts: dict[str, list[Figures]] = defaultdict(list)
+    seconds: dict[str, float] = defaultdict(float)
+    batches = plain_batches(images, BATCH, team.device, team.rank, team.size)
+    mine = len(torch.arange(len(images)).tensor_split(team.size)[team.rank])
+    with Narrator(team.leads) as narrator, narrator.counting("images", mine) as step:
+        for batch in batches:
+            look = Look.at(model, batch.images, batch.labels, asked)
+            maps = {}
+            for name in asked.methods:
+                begun = time.monotonic()
+                maps[name] = look.maps(name)
+                seconds[name] += time.monotonic() - begun
+                parts[name].append(look.degraded(maps[name]))
+            stacked = torch.stack(list(maps.values()))
+            together = {"correlation": rank_correlations(stacked), "overlap": overlaps(stacked, KEPT)}
+            parts[""].append({"right": look.right(look.whole), **together})
+            for _ in batch.labels:
+                step()
+    joined = {
+        name: {key: team.gather(torch.cat([part[key] for part in own])).cpu() for key in own[0]}
+        for name, own in parts.items()
+    }
+    return joined, {name: value / mine for name, value in seconds.items()}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Images that a model has seen, and the classes that it gives them."""
+
+    model: PrototypeModel
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    whole: Tensor  # [B, K], what is said of the images as they are
+    asked: Asked
+
+    @classmethod
+    @torch.no_grad()
+    def at(cls, model: PrototypeModel, images: Tensor, labels: Tensor, asked: Asked) -> "Look":
+        """A batch. images: [B, C, H, W] in [0, 1]; labels: [B], or [B, K] zeros and ones."""
+        with evaluation_mode(model):
+            logits = answers(model, asked.precision)(images)
+        return cls(model, images, labels, logits.argmax(dim=1), logits, asked)
+
+    def maps(self, method: str, images: Tensor | None = None, model: PrototypeModel | None = None) -> Tensor:
+        """What speaks for the classes, [B, H, W]; in other images of the same, or by another model, where told."""
+        options = self.asked.options.get(method, {})
+        seen = self.images if images is None else images
+        return attribute(model or self.model, seen, self.targets, method, self.asked.seed, **options)
+
+    def right(self, logits: Tensor) -> Tensor:
+        """Whether an image's classes are said: [..., B, K] -> [..., B]."""
+        several = self.model.task.several
+        said = classes_said(logits.flatten(0, -2), several).view(logits.shape)
+        return (said == classes_shown(self.labels, logits.shape[-1])).all(dim=-1)
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """Of the classes: [S, B, K] -> [S, B]."""
+        return of_class(class_probabilities(logits, self.model.task.several), self.targets)
+
+    @torch.no_grad()
+    def degraded(self, maps: Tensor) -> Figures:
+        """What is left of the decisions when pixels go in the order of maps [B, H, W]; rows are images.
+
+        kept: whether it is right with each share, by filling [B, F, S]; inserted, removed: probability with the
+        highest pixels of each share alone, the rest blurred, and without them, of one value, [B, S]; road: the area
+        between what is right without the lowest and without the highest pixels, inpainted [B].
+        """
+        order, answer = ranks(maps, self.asked.seed), answers(self.model, self.asked.precision)
+        given = (self.images, order, SHARES)
+        with evaluation_mode(self.model):
+            kept = {name: said_when_kept(answer, *given, name, self.asked.seed) for name in FILLINGS}
+            removed = {name: said_when_removed(answer, *given, name, self.asked.seed) for name in ("mean", "inpaint")}
+        right = torch.stack([self.right(said) for said in kept.values()])
+        without = self.right(removed["inpaint"])
+        gap = area(SHARES, right[FILLINGS.index("inpaint")].double()) - area(SHARES, without.double())
+        return {
+            "kept": right.permute(2, 0, 1),
+            "inserted": self.probability(kept["blur"]).T,
+            "removed": self.probability(removed["mean"]).T,
+            "without": without.T,
+            "road": gap,
+            "complexity": complexity(maps),
+        }
+
+
+def answers(model: PrototypeModel, precision: str) -> Answer:
+    """What a model says of images [N, C, H, W] as logits [N, K], by arithmetic of that precision."""
+
+    def answer(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return model(images).float()
+
+    return answer
+
+
+def looked_closely(model: PrototypeModel, images: Images, asked: Asked, device: torch.device) -> dict[str, Figures]:
+    """Sensitivity, infidelity, and the rank correlation with maps of the same model with shuffled weights."""
+    found = {}
+    (batch,) = plain_batches(images, len(images), device)
+    look = Look.at(model, batch.images, batch.labels, asked)
+    *_, (_, shuffled) = randomised(model, asked.seed)
+    answer = answers(model, asked.precision)
+    for name in told(asked.methods, "closer look, method"):
+        maps = look.maps(name)
+        explain = lambda changed, name=name: look.maps(name, changed)  # noqa: E731
+        with evaluation_mode(model):
+            wrong = infidelity(answer, look.images, maps, look.targets, NOISES, seed=asked.seed)
+        pair = torch.stack([maps, look.maps(name, model=shuffled)])
+        found[name] = {
+            "sensitivity": max_sensitivity(explain, look.images, samples=CHANGES, seed=asked.seed),
+            "infidelity": wrong,
+            "randomised": rank_correlations(pair)[:, 0, 1],
+        }
+    return {name: {key: values.cpu() for key, values in own.items()} for name, own in found.items()}
+
+
+def told(methods: Sequence[str], about: str) -> Iterator[str]:
+    """The same, saying how far it is."""
+    with Narrator(True) as narrator, narrator.counting(about, len(methods)) as step:
+        for method in methods:
+            yield method
+            step()
+
+
+def summary(
+    found: Mapping[str, Figures],
+    closely: Mapping[str, Figures],
+    seconds: Mapping[str, float],
+    methods: Sequence[str],
+    closer: int,
+) -> dict[str, Any]:
+    """Entries of faithfulness.json: accuracies with Wilson's interval, means with that of their standard error."""
+    right = found[""]["right"]
+    images, at = len(right), SHARES.index(KEPT)
+    correlation, common = (found[""][key].nanmean(dim=0) for key in ("correlation", "overlap"))
+    content: dict[str, Any] = {
+        "images": images,
+        "closer": closer,
+        "accuracy": share_of(right),
+        "shares": list(SHARES),
+        "kept": KEPT,
+        "fillings": list(FILLINGS),
+        "methods": {},
+    }
+    for row, name in enumerate(methods):
+        own = found[name]
+        curves = own["kept"].double().mean(dim=0).tolist()
+        content["methods"][name] = {
+            "seconds": seconds[name],
+            "curves": dict(zip(FILLINGS, curves, strict=True)),
+            "removed": own["removed"].mean(dim=0).tolist(),
+            "without": own["without"].double().mean(dim=0).tolist(),
+            "kept": {filling: share_of(own["kept"][:, f, at]) for f, filling in enumerate(FILLINGS)},
+            "insertion": mean_of(area(SHARES, own["inserted"].T)),
+            "deletion": mean_of(area(SHARES, own["removed"].T)),
+            "aopc": mean_of(aopc(SHARES, own["removed"].T, KEPT)),
+            "road": mean_of(own["road"]),
+            "complexity": mean_of(own["complexity"]),
+            **{key: mean_of(values) for key, values in closely[name].items()},
+            "correlation": numbers(correlation[row]),
+            "overlap": numbers(common[row]),
+        }
+    return content
+
+
+def share_of(right: Tensor) -> dict[str, Any]:
+    """Share of images, with its interval. right: [N] of bool."""
+    count = int(right.sum())
+    return {"mean": count / len(right), "interval": list(wilson_interval(count, len(right)))}
+
+
+def mean_of(values: Tensor) -> dict[str, Any]:
+    """Mean over the images that have the figure, with the 95 % interval of its standard error; None without any."""
+    values = values[~values.isnan()].double()
+    if not len(values):
+        return {"mean": None, "interval": None}
+    mean = float(values.mean())
+    half = NormalDist().inv_cdf(0.975) * float(values.std(correction=min(1, len(values) - 1))) / sqrt(len(values))
+    return {"mean": mean, "interval": [mean - half, mean + half]}
+
+
+def numbers(values: Tensor) -> list[float | None]:
+    """A tensor [M] as plain numbers, None where undefined."""
+    return [None if value != value else value for value in values.tolist()]
