@@ -1,0 +1,146 @@
+"""seeds/003 anew: explanations of networks side by side and degraded; writes docs/results/explanations.*
+
+    PROTOLENS_DATA=DIR python benchmarks/explanations.py
+    PROTOLENS_DATA=DIR python benchmarks/explanations.py --only mnist-blackbox
+
+Networks are trained by their recipes, seed by seed, and their explanations measured on 1,000 test images, with the
+controls. Of the first seed three validation images of each class are drawn, and all methods' maps of them, as
+docs/pictures/methods-RECIPE.png. Runs lie in runs/results; what was measured is not measured again.
+"""
+
+import argparse
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import ROOT, SEEDS, TABLES, make_row, run_seed
+
+from protolens.attribution import METHODS
+from protolens.data import open_data
+from protolens.evaluation import faithfulness
+from protolens.evaluation.methods import FILLINGS
+from protolens.explanation import compare_methods
+from protolens.files import read_json, write_json, write_text
+from protolens.report import write_comparison, write_faithfulness
+from protolens.train import Run, Team, predict
+from protolens.train.progress import duration
+
+# arithmetic of the classifier that looks at changed images, which are millions
+RECIPES = {"mnist-blackbox": "float32", "cifar10-blackbox": "bfloat16"}
+GOAL = 0.93  # of the accuracy, on training and test images
+IMAGES, SAMPLES = 1000, 300
+AREAS = ("insertion", "deletion", "aopc", "road", "randomised", "sensitivity", "infidelity", "complexity", "seconds")
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def measure(recipe: str, seed: int) -> dict[str, Any]:
+    """A network's accuracies, and what its explanations are worth: METHOD.FILLING, METHOD.AREA."""
+    content = run_seed(recipe, seed)
+    run = Run.open(ROOT / "runs" / "results" / f"{recipe}-{seed}")
+    found = faithfulness(
+        run, list(METHODS), images=IMAGES, options=options(recipe), precision=RECIPES[recipe], device="cpu"
+    )
+    write_faithfulness(run, found)
+    figures = {"accuracy": content["accuracy"], "training accuracy": accuracy_in_training(run)}
+    for name, own in found["methods"].items():
+        figures |= {f"{name}.{filling}": own["kept"][filling]["mean"] for filling in FILLINGS}
+        figures |= {f"{name}.{area}": own[area] if area == "seconds" else own[area]["mean"] for area in AREAS}
+    return figures | {"seconds": content["seconds"], "commit": content["commit"]}
+
+
+def options(recipe: str) -> dict[str, dict[str, Any]]:
+    """Of the methods that look at changed images."""
+    precision = {"precision": RECIPES[recipe]}
+    return {
+        "lime": {"samples": SAMPLES, **precision},
+        "kernelshap": {"samples": SAMPLES, **precision},
+        "occlusion": precision,
+    }
+
+
+def accuracy_in_training(run: Run) -> float:
+    """Share of the training images that the network recognises; read once, and kept beside the run."""
+    path = run.folder / "training-accuracy.json"
+    if not path.exists():
+        images = open_data(run.config.data).training
+        said = predict(run.model(), images, Team(torch.device("cpu"))).argmax(dim=1)
+        write_json(path, {"accuracy": float((said == images.labels).double().mean())})
+    return float(read_json(path)["accuracy"])
+
+
+def draw(recipe: str, seed: int) -> None:
+    """Three images of each class as all methods see them."""
+    run = Run.open(ROOT / "runs" / "results" / f"{recipe}-{seed}")
+    folder = run.folder / "explanations"
+    write_comparison(run, compare_methods(run, list(METHODS), options=options(recipe)), folder)
+    shutil.copyfile(folder / "comparison.png", PICTURES / f"methods-{recipe}.png")
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a page: for each recipe its accuracies, and two tables with a line a method."""
+    lines = [
+        "# Which explanations can be believed: what came out",
+        "",
+        f"Written by `python benchmarks/{Path(__file__).name}`. {IMAGES:,} test images, drawn by seed; LIME and",
+        f"KernelSHAP look at {SAMPLES} changed images each. Mean ± sample standard deviation over networks of",
+        "different seeds. The controls know nothing of the model: a figure that is not better than theirs shows",
+        "nothing. Times are of one image on CPU cores that other work may have shared.",
+    ]
+    for recipe in dict.fromkeys(row["recipe"] for row in rows):
+        own = {row["metric"]: row for row in rows if row["recipe"] == recipe}
+        first = own["accuracy"]
+        lines += ["", f"## {recipe}, seeds {' '.join(map(str, first['seeds']))}", ""]
+        for name in ("accuracy", "training accuracy"):
+            met = "met" if own[name]["met"] else "not met"
+            lines.append(f"{name.capitalize()} {share(own[name])} (goal {100 * GOAL:.0f} %: {met}).  ")
+        lines += [f"Training {duration(first['seconds'])}, commit {first['commit']}.", ""]
+        lines += ["Accuracy with the highest 20 % of the pixels alone, the others replaced:", ""]
+        lines += table(own, FILLINGS, share)
+        lines += ["", "Areas and other figures (`docs/words.md` tells what they mean):", ""]
+        lines += table(own, AREAS, plain)
+        lines += ["", f"![Three images of each class by each method](../pictures/methods-{recipe}.png)"]
+    return "\n".join(lines) + "\n"
+
+
+def table(own: Mapping[str, Mapping[str, Any]], columns: Sequence[str], write: Any) -> list[str]:
+    """A line a method."""
+    lines = ["| method | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for method in METHODS:
+        lines.append(f"| {method} | " + " | ".join(write(own[f"{method}.{column}"]) for column in columns) + " |")
+    return lines
+
+
+def share(row: Mapping[str, Any]) -> str:
+    """A percentage with its spread."""
+    spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
+    return f"{100 * row['mean']:.1f}{spread} %"
+
+
+def plain(row: Mapping[str, Any]) -> str:
+    """A number with its spread."""
+    return f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=RECIPES, help="one recipe; the other rows stay as they are")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="fewer, for a first look")
+    given = parser.parse_args()
+    path = (TABLES / "explanations").with_suffix(".json")
+    rows = read_json(path)["rows"] if path.exists() else []
+    for recipe in [given.only] if given.only else RECIPES:
+        results = [measure(recipe, seed) for seed in given.seeds]
+        draw(recipe, given.seeds[0])
+        metrics = [name for name in results[0] if name not in ("seconds", "commit")]
+        goals = {"accuracy": GOAL, "training accuracy": GOAL}
+        made = [make_row(recipe, name, goals.get(name), results, given.seeds) for name in metrics]
+        rows = [row for row in rows if row["recipe"] != recipe] + made
+        rows.sort(key=lambda row: list(RECIPES).index(row["recipe"]))
+        write_json(path, {"rows": rows})
+        write_text(path.with_suffix(".md"), to_markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
