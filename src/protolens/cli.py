@@ -176,6 +176,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
     if len(given.runs) > 1:
         raise ProtolensError("evaluate takes one run; --ensemble lets several decide together")
     run = Run.open(given.runs[0])
+    if given.beside is not None:
+        return do_evaluate_gap(given, run)
     if given.method:
         return do_evaluate_methods(given, run)
     evaluation = evaluate(run, again=given.again, device=given.device)
@@ -214,6 +216,22 @@ def do_evaluate_methods(given: argparse.Namespace, run: "Run") -> int:
         return 0
     show_faithfulness(run, found)
     print(page)
+    return 0
+
+
+def do_evaluate_gap(given: argparse.Namespace, run: "Run") -> int:
+    """The verb `evaluate` for explanations beside those of a black box."""
+    from protolens.evaluation import explanation_gap, pictures_of_gap
+    from protolens.report import write_gap
+
+    given.method = given.method or "lrp"
+    other = None if given.beside == Path() else given.beside
+    methods, asked = _methods(given, run), {"seed": given.seed, "options": _options(given)}
+    found = explanation_gap(run, other, methods, images=given.images, device=given.device, **asked)
+    if not leads():
+        return 0
+    page = write_gap(run, found, *pictures_of_gap(run, other, methods[0], **asked))
+    _tell(given, found | {"page": str(page)}, str(page))
     return 0
 
 

@@ -93,9 +93,18 @@ def words_of_evaluate(evaluate: Parser) -> None:
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
     words_of_methods(evaluate, "measure how far maps of these methods, or of all, can be believed")
     evaluate.add_argument(
-        "--images", type=int, default=1000, help="with --method: test images to draw (default: %(default)s)"
+        "--beside",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="BLACK_BOX",
+        help="measure how far explanations are from those of a black box: its run, or none where RUN holds it; "
+        "--method explains the black box (default: lrp)",
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="with --method: draws images and all else (default: 0)")
+    evaluate.add_argument(
+        "--images", type=int, default=1000, help="with --method and --beside: test images (default: %(default)s)"
+    )
+    evaluate.add_argument("--seed", type=int, default=0, help="with both: draws images and all else (default: 0)")
     evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
     evaluate.add_argument("--again", action="store_true", help="read the test split again")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")

@@ -97,11 +97,11 @@ def test_bad_words_are_answered_in_a_sentence(run, words, sentence, capsys):
 
 
 def test_a_several_class_set_draws_images_that_show_each_class():
-    from protolens.explanation.comparing import drawn
+    from protolens.explanation.comparing import drawn_of_each
     from tests.conftest import pairs_of_digits
 
     images = pairs_of_digits().validation
-    subjects, pixels = drawn(images, [str(digit) for digit in range(10)], 2, 0)
+    subjects, pixels = drawn_of_each(images, [str(digit) for digit in range(10)], 2, 0)
     assert len(subjects) == len(pixels) == 20
     assert all(str(number // 2) in subject.label.split(", ") for number, subject in enumerate(subjects))
 

@@ -5,7 +5,16 @@ May use: explain, train, models, nn, data, config. Evaluation changes nothing in
 
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
+from protolens.evaluation.gap import explanation_gap, pictures_of_gap
 from protolens.evaluation.methods import faithfulness
 from protolens.evaluation.scores import wilson_interval
 
-__all__ = ["Evaluation", "evaluate", "evaluate_ensemble", "faithfulness", "wilson_interval"]
+__all__ = [
+    "Evaluation",
+    "evaluate",
+    "evaluate_ensemble",
+    "explanation_gap",
+    "faithfulness",
+    "pictures_of_gap",
+    "wilson_interval",
+]

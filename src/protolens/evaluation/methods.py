@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from protolens.attribution import CONTROLS, PRECISIONS, attribute, check_methods
 from protolens.config import seed_of
-from protolens.data import Images, open_data, plain_batches
+from protolens.data import Batch, Images, open_data, plain_batches
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.evaluation.degradation import (
     Answer,
@@ -131,27 +131,32 @@ def gathered(
     """The figures of all images by method, and of all methods together; and each method's seconds for an image."""
     parts: dict[str, list[Figures]] = defaultdict(list)
     seconds: dict[str, float] = defaultdict(float)
-    batches = plain_batches(images, BATCH, team.device, team.rank, team.size)
-    mine = len(torch.arange(len(images)).tensor_split(team.size)[team.rank])
-    with Narrator(team.leads) as narrator, narrator.counting("images", mine) as step:
-        for batch in batches:
-            look = Look.at(model, batch.images, batch.labels, asked)
-            maps = {}
-            for name in asked.methods:
-                begun = time.monotonic()
-                maps[name] = look.maps(name)
-                seconds[name] += time.monotonic() - begun
-                parts[name].append(look.degraded(maps[name]))
-            stacked = torch.stack(list(maps.values()))
-            together = {"correlation": rank_correlations(stacked), "overlap": overlaps(stacked, KEPT)}
-            parts[""].append({"right": look.right(look.whole), **together})
-            for _ in batch.labels:
-                step()
+    for batch in watched(images, team):
+        look = Look.at(model, batch.images, batch.labels, asked)
+        maps = {}
+        for name in asked.methods:
+            begun = time.monotonic()
+            maps[name] = look.maps(name)
+            seconds[name] += time.monotonic() - begun
+            parts[name].append(look.degraded(maps[name]))
+        stacked = torch.stack(list(maps.values()))
+        together = {"correlation": rank_correlations(stacked), "overlap": overlaps(stacked, KEPT)}
+        parts[""].append({"right": look.right(look.whole), **together})
     joined = {
         name: {key: team.gather(torch.cat([part[key] for part in own])).cpu() for key in own[0]}
         for name, own in parts.items()
     }
-    return joined, {name: value / mine for name, value in seconds.items()}
+    seen = sum(len(part["right"]) for part in parts[""])
+    return joined, {name: value / seen for name, value in seconds.items()}
+
+
+def watched(images: Images, team: Team) -> Iterator[Batch]:
+    """The batches of this process, saying how far it is."""
+    mine = torch.arange(len(images)).tensor_split(team.size)[team.rank].split(BATCH)
+    with Narrator(team.leads) as narrator, narrator.counting(f"{BATCH} images each, part", len(mine)) as step:
+        for batch in plain_batches(images, BATCH, team.device, team.rank, team.size):
+            yield batch
+            step()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ May use: train, attribution, models, nn, data, config. An Explanation is plain d
 show the same.
 """
 
-from protolens.explanation.comparing import Comparison, compare_methods
+from protolens.explanation.comparing import Comparison, compare_methods, compared, drawn_of_each
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
 from protolens.explanation.places import Seen, heat_map
@@ -18,6 +18,8 @@ __all__ = [
     "Seen",
     "Subject",
     "compare_methods",
+    "compared",
+    "drawn_of_each",
     "explain",
     "explain_images",
     "heat_map",

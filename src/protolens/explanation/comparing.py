@@ -64,11 +64,30 @@ def compare_methods(
     if images:
         subjects, pixels = open_files(images, model.task)
     else:
-        subjects, pixels = drawn(open_data(run.config.data).validation, classes, each, seed)
-    floats = to_float(pixels, model.device)
+        subjects, pixels = drawn_of_each(open_data(run.config.data).validation, classes, each, seed)
+    number = None if target is None else torch.full((len(subjects),), classes.index(target))
+    return compared(model, subjects, pixels, methods, number, seed, options or {}, 0 if images else each)
+
+
+def compared(
+    model: PrototypeModel,
+    subjects: Sequence[Subject],
+    pixels: Tensor,
+    methods: Sequence[str],
+    targets: Tensor | None = None,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    each: int = 0,
+) -> Comparison:
+    """Maps of images by several methods.
+
+    pixels: [B, C, H, W] uint8; targets: [B], the class of each image to explain, else its likeliest; each: images of a
+    class, where they were drawn.
+    """
+    classes, floats = model.task.classes, to_float(pixels, model.device)
     with torch.no_grad(), evaluation_mode(model):
         logits = torch.cat([model(part) for part in floats.split(IMAGES_AT_ONCE)]).cpu()
-    targets = logits.argmax(dim=1) if target is None else torch.full((len(logits),), classes.index(target))
+    targets = logits.argmax(dim=1) if targets is None else targets
     probabilities = class_probabilities(logits, model.task.several)
     maps, seconds = _maps(model, methods, floats, targets, seed, options or {})
     return Comparison(
@@ -80,11 +99,11 @@ def compare_methods(
         maps,
         seconds,
         seed,
-        0 if images else each,
+        each,
     )
 
 
-def drawn(images: Images, classes: Sequence[str], each: int, seed: int) -> tuple[list[Subject], Tensor]:
+def drawn_of_each(images: Images, classes: Sequence[str], each: int, seed: int) -> tuple[list[Subject], Tensor]:
     """So many images of each class, drawn by the seed and in the classes' order, or all that show it."""
     rows = []
     for number in range(len(classes)):

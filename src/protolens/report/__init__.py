@@ -7,6 +7,7 @@ opened and nothing is computed by a model.
 from protolens.report.comparison import write_comparison
 from protolens.report.explanations import write_explanations
 from protolens.report.faithfulness import write_faithfulness
+from protolens.report.gap import write_gap
 from protolens.report.report import write_report
 
-__all__ = ["write_comparison", "write_explanations", "write_faithfulness", "write_report"]
+__all__ = ["write_comparison", "write_explanations", "write_faithfulness", "write_gap", "write_report"]

@@ -1,0 +1,154 @@
+"""How far a model's explanations are from those of its black box, on the same images.
+
+The authors of KMEx name it as missing in their evaluation of trust ("evaluate the difference between the
+explanations", seeds/001): a model that explains itself may decide as its black box does, for other reasons.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from protolens.attribution import attribute, check_methods
+from protolens.data import Images, open_data, to_float
+from protolens.errors import ProtolensError
+from protolens.evaluation.evaluation import refuse_other_images
+from protolens.evaluation.maps import overlaps, rank_correlations
+from protolens.evaluation.methods import IMAGES, KEPT, drawn, mean_of, share_of, watched
+from protolens.explanation import Comparison, compared, drawn_of_each
+from protolens.files import write_json
+from protolens.models import PrototypeModel, evaluation_mode, state_digest
+from protolens.train import Run, Team, assemble, classes_said
+
+FILE = "gap.json"
+COMPARED = ("own", "same", "edges")  # what the black box's map by a method is held against
+
+
+def explanation_gap(
+    run: Run | Path | str,
+    other: Run | Path | str | None = None,
+    methods: Sequence[str] = ("lrp",),
+    *,
+    images: int = IMAGES,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Compare maps of a run's model with those of its black box for the class that the black box says.
+
+    other: the run of the black box, made with the same images; none for a run that was converted, which holds its
+    network. methods: by which the black box is explained; the model explains itself, and by each of them too. images:
+    of the test split, drawn by the seed. Writes RUN/gap.json. Raises ProtolensError for runs that cannot be compared.
+    """
+    run = Run.open(run)
+    methods, options, begun = check_methods(methods), options or {}, time.monotonic()
+    model, black = counterparts(run, other)
+    data = open_data(run.config.data)
+    refuse_other_images(run, data)
+    with assemble(device) as team:
+        pair = {"model": model.to(team.device), "black box": black.to(team.device)}
+        before = [state_digest(each) for each in pair.values()]
+        test = data.test.subset("test", drawn(len(data.test), images, seed))
+        found = measured(pair, test, methods, seed, options, team)
+        assert [state_digest(each) for each in pair.values()] == before, "measuring changed a model"
+    content = {
+        "model": before[0],
+        "black_box": before[1],
+        "data": data.test.digest,
+        "beside": None if other is None else str(Run.open(other).folder),
+        "seed": seed,
+        "images": len(test),
+        "options": {name: dict(options[name]) for name in methods if options.get(name)},
+        "agreement": share_of(found["agreement"]),
+        "methods": {
+            name: {key: mean_of(found[f"{name} {key}"]) for key in (*COMPARED, *(f"{key}_overlap" for key in COMPARED))}
+            for name in methods
+        },
+        "seconds": round(time.monotonic() - begun, 2),
+    }
+    if team.leads:
+        write_json(run.folder / FILE, content)
+    return content
+
+
+def counterparts(run: Run, other: Run | Path | str | None) -> tuple[PrototypeModel, PrototypeModel]:
+    """The model and its black box. Raises ProtolensError where there is none, or one for other images."""
+    model = run.model()
+    if other is None:
+        network = getattr(model, "network", None)
+        if not isinstance(network, PrototypeModel):
+            raise ProtolensError(f"{run.folder} holds no black box of its own; name the run of one as --beside RUN")
+        return model, network
+    beside = Run.open(other)
+    if beside.facts["data"]["splits"] != run.facts["data"]["splits"]:
+        raise ProtolensError(f"{beside.folder} was made with other images than {run.folder}; they cannot be compared")
+    return model, beside.model()
+
+
+def measured(
+    pair: Mapping[str, PrototypeModel],
+    images: Images,
+    methods: Sequence[str],
+    seed: int,
+    options: Mapping[str, Mapping[str, Any]],
+    team: Team,
+) -> dict[str, Tensor]:
+    """Figures of each image, [N] on the CPU.
+
+    For each method the rank correlation, and the overlap of the highest pixels, of its map of the black box with three
+    others: what the model says itself (own), the same method's map of the model (same), and the image's edges, which
+    know neither.
+    """
+    model, black = pair.values()
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for batch in watched(images, team):
+        said = [answers(each, batch.images) for each in (model, black)]
+        several = black.task.several
+        same = classes_said(said[0], several) == classes_said(said[1], several)
+        found["agreement"].append(same.all(dim=1))
+        targets = said[1].argmax(dim=1)
+        own, edges = (attribute(model, batch.images, targets, name, seed) for name in ("self", "edges"))
+        for name in methods:
+            given = (batch.images, targets, name, seed)
+            maps = [attribute(each, *given, **options.get(name, {})) for each in (black, model)]
+            stacked = torch.stack([maps[0], own, maps[1], edges])
+            for ending, figures in (("", rank_correlations(stacked)), ("_overlap", overlaps(stacked, KEPT))):
+                for place, key in enumerate(COMPARED, start=1):
+                    found[f"{name} {key}{ending}"].append(figures[:, 0, place])
+    return {key: team.gather(torch.cat(values)).cpu() for key, values in found.items()}
+
+
+def pictures_of_gap(
+    run: Run | Path | str,
+    other: Run | Path | str | None,
+    method: str,
+    *,
+    seed: int = 0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Comparison, Comparison]:
+    """A validation image of each class as the model sees it, itself and by a method, and as its black box does.
+
+    Both explain the class that the black box says.
+    """
+    run = Run.open(run)
+    model, black = counterparts(run, other)
+    validation = open_data(run.config.data).validation
+    subjects, pixels = drawn_of_each(validation, model.task.classes, 1, seed)
+    targets = answers(black, to_float(pixels, "cpu")).argmax(dim=1)
+    asked = (subjects, pixels)
+    return (
+        compared(model, *asked, list(dict.fromkeys(("self", method))), targets, seed, options, 1),
+        compared(black, *asked, [method], targets, seed, options, 1),
+    )
+
+
+@torch.no_grad()
+def answers(model: PrototypeModel, images: Tensor) -> Tensor:
+    """Logits, [B, K]."""
+    with evaluation_mode(model):
+        logits: Tensor = model(images)
+    return logits
