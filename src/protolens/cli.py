@@ -12,6 +12,8 @@ from protolens.config import merge
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.words import dotted_settings, make_parser
 
+OF_SETS = ("split", "shard", "data_root", "skip_unreadable", "device")  # words of `explain` that need --data
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Errors are one sentence on standard error."""
@@ -108,7 +110,7 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     if given.layer:
         layer = {"layer": " ".join(given.layer)} if to == "kmex" else {"layers": given.layer}
     named = {
-        "data": {"name": given.data, "root": given.data_root},
+        "data": {"name": given.data, "root": given.data_root, "skip_unreadable": given.skip_unreadable or None},
         "model": {"of": {"weights": given.weights}, **layer, "places": given.places}
         | {"per_class": given.per_class, "similarity": given.similarity},
         "train": {"device": given.device},
@@ -200,10 +202,15 @@ def do_evaluate_ensemble(given: argparse.Namespace) -> int:
 
 def do_explain(given: argparse.Namespace) -> int:
     """The verb `explain`."""
+    if given.data:
+        return do_explain_set(given)
+    refuse_without_data(given)
     if given.method:
         return do_compare_methods(given)
     if not given.images:
-        raise ProtolensError("explain needs image files, or --method to compare methods on validation images")
+        raise ProtolensError(
+            "explain needs image files, --method to compare methods on validation images, or --data for a whole set"
+        )
     from protolens.data import read_image
     from protolens.data.pictures import to_png
     from protolens.explanation import explain
@@ -228,7 +235,6 @@ def do_explain(given: argparse.Namespace) -> int:
 
 def do_compare_methods(given: argparse.Namespace) -> int:
     """The verb `explain` with methods."""
-    from protolens.attribution import METHODS
     from protolens.explanation import compare_methods
     from protolens.report import write_comparison
     from protolens.train import Run
@@ -236,11 +242,45 @@ def do_compare_methods(given: argparse.Namespace) -> int:
     if given.each < 1:
         raise ProtolensError(f"--each is {given.each}; draw 1 image of each class or more")
     run = Run.open(given.run)
-    methods = list(METHODS) if given.method == "all" else list(dict.fromkeys(given.method.split(",")))
-    comparison = compare_methods(run, methods, given.images, given.each, given.seed, given.target)
+    comparison = compare_methods(run, methods_named(given.method), given.images, given.each, given.seed, given.target)
     page = write_comparison(run, comparison, given.out or run.folder / "explanations")
     _tell(given, {"page": str(page), "seconds": dict(comparison.seconds)}, str(page))
     return 0
+
+
+def methods_named(words: str) -> list[str]:
+    """The methods between commas, or all."""
+    from protolens.attribution import METHODS
+
+    return list(METHODS) if words == "all" else list(dict.fromkeys(words.split(",")))
+
+
+def do_explain_set(given: argparse.Namespace) -> int:
+    """The verb `explain` with a whole set."""
+    if given.images:
+        raise ProtolensError(f"explain takes image files or --data, not both; leave {given.images[0]} out")
+    if given.out is None:
+        raise ProtolensError("explain --data writes shards; say into which folder with --out DIR")
+    from protolens.explanation import explain_set
+
+    named = {name: getattr(given, name) for name in OF_SETS} | {"target": given.target}
+    methods = methods_named(given.method) if given.method else []
+    done = explain_set(given.run, given.data, given.out, methods=methods, seed=given.seed, **_given(named))
+    if not leads():
+        return 0
+    kept = done.shards - done.made
+    said = f"{done.rows:,} rows in {done.shards:,} shard{'s' * (done.shards != 1)} in {done.folder}"
+    said += f", {kept:,} of them there already" if kept else ""
+    result = {"folder": str(done.folder), "shards": done.shards, "rows": done.rows, "made": done.made}
+    _tell(given, result, said)
+    return 0
+
+
+def refuse_without_data(given: argparse.Namespace) -> None:
+    """Raise ProtolensError at a word that only a whole set understands."""
+    for name in OF_SETS:
+        if getattr(given, name):
+            raise ProtolensError(f"--{name.replace('_', '-')} is for a whole set; name one with --data")
 
 
 def do_demo(given: argparse.Namespace) -> int:

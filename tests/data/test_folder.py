@@ -108,7 +108,7 @@ def test_pixels_decide_about_memory_over_all_splits_together(album):
 def test_a_truncated_file_stops_the_set_and_names_the_way_out(album, memory):
     path = album / "cat/7.png"
     path.write_bytes(path.read_bytes()[:1204])
-    message = f"{path} cannot be read (truncated after 1,204 bytes); --data.skip_unreadable true leaves such files out"
+    message = f"{path} cannot be read (truncated after 1,204 bytes); --skip-unreadable leaves such files out"
     assert refusal(album, memory=memory) == message
 
 

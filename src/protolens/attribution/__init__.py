@@ -4,9 +4,9 @@ May use: models, nn, config. Everything works on batches, from seeds, and leaves
 """
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.methods import METHODS, attribute
+from protolens.attribution.methods import METHODS, attribute, method_of
 from protolens.attribution.perturbation import superpixels
 from protolens.attribution.prp import class_relevance, prp
 from protolens.attribution.rules import COMPOSITES
 
-__all__ = ["COMPOSITES", "METHODS", "attribute", "class_relevance", "lrp", "prp", "superpixels"]
+__all__ = ["COMPOSITES", "METHODS", "attribute", "class_relevance", "lrp", "method_of", "prp", "superpixels"]

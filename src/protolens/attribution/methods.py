@@ -194,6 +194,13 @@ def _edges(question: Question) -> Tensor:
     return occlusion.edges(question.images)
 
 
+def method_of(name: str) -> Method:
+    """The method of that name. Raises ProtolensError for an unknown one."""
+    if name not in METHODS:
+        raise ProtolensError(f"{name} is not a method{did_you_mean(name, METHODS)}")
+    return METHODS[name]
+
+
 def attribute(
     model: nn.Module,
     images: Tensor,
@@ -210,9 +217,7 @@ def attribute(
     evaluation mode and leaves the model, its gradients and the global random state as they were. Raises ProtolensError
     for unknown names and bad input.
     """
-    function = METHODS.get(method)
-    if function is None:
-        raise ProtolensError(f"{method} is not a method{did_you_mean(method, METHODS)}")
+    function = method_of(method)
     known = list(inspect.signature(function).parameters)[1:]
     wrong = next((name for name in options if name not in known), None)
     if wrong:

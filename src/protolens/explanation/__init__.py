@@ -8,10 +8,12 @@ from protolens.explanation.comparing import Comparison, compare_methods
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
 from protolens.explanation.places import Seen, heat_map
+from protolens.explanation.streaming import Explained, explain_set
 
 __all__ = [
     "PHOTOGRAPHS",
     "Comparison",
+    "Explained",
     "Explanation",
     "Maximisation",
     "Reason",
@@ -20,6 +22,7 @@ __all__ = [
     "compare_methods",
     "explain",
     "explain_images",
+    "explain_set",
     "heat_map",
     "maximise",
 ]

@@ -10,13 +10,12 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from protolens.attribution import METHODS, attribute
+from protolens.attribution import attribute, method_of
 from protolens.config import seed_of
 from protolens.data import Images, open_data, to_float
-from protolens.errors import ProtolensError, did_you_mean
 from protolens.explanation.local import Subject, open_files
 from protolens.models import PrototypeModel, evaluation_mode
-from protolens.train import Run, class_probabilities, classes_said, in_words
+from protolens.train import Run, class_number, class_probabilities, classes_said, in_words
 from protolens.train.device import keep_freed_memory
 from protolens.train.progress import Narrator
 
@@ -55,14 +54,12 @@ def compare_methods(
     """
     run = Run.open(run)
     for method in methods:
-        if method not in METHODS:
-            raise ProtolensError(f"{method} is not a method{did_you_mean(method, METHODS)}")
+        method_of(method)
     if run.config.train.keep_memory:
         keep_freed_memory()
     model = run.model()
     classes = model.task.classes
-    if target is not None and target not in classes:
-        raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
+    asked = class_number(target, classes)
     if images:
         subjects, pixels = open_files(images, model.task)
     else:
@@ -70,7 +67,7 @@ def compare_methods(
     floats = to_float(pixels, model.device)
     with torch.no_grad(), evaluation_mode(model):
         logits = torch.cat([model(part) for part in floats.split(IMAGES_AT_ONCE)]).cpu()
-    targets = logits.argmax(dim=1) if target is None else torch.full((len(logits),), classes.index(target))
+    targets = logits.argmax(dim=1) if asked is None else torch.full((len(logits),), asked)
     probabilities = class_probabilities(logits, model.task.several)
     maps, seconds = _maps(model, methods, floats, targets, seed, options or {})
     return Comparison(
