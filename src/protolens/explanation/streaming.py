@@ -209,7 +209,7 @@ def images_of(
     source = open_whole(replace(config, name=name, size=size, bands=task.bands))
     if split is not None and split not in source.parts:
         raise ProtolensError(f"{name} brings no split {split}; leave --split out to explain all its images")
-    splits = [images for known, images in source.parts.items() if split in (known, None)]
+    splits = [source.parts[known] for known in (*SPLITS, "test") if known in source.parts and split in (known, None)]
     for images in splits:
         if images.shape != (task.bands, *task.size):
             have, want = (f"{height} x {width}" for height, width in (images.shape[1:], task.size))
