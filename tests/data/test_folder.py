@@ -11,7 +11,7 @@ import tifffile
 import torch
 
 from protolens.config import DataConfig
-from protolens.data import DataSet, open_data, read_image
+from protolens.data import DataSet, open_data, open_whole, read_image
 from protolens.errors import ProtolensError
 from tests.data.conftest import Save, photograph
 
@@ -66,6 +66,18 @@ def test_images_are_those_that_read_image_reads(album):
         for row, name in enumerate(images.names):
             alone = read_image(album / name, 3, (32, 32))
             assert torch.equal(images.take(torch.tensor([row]))[0], alone)
+
+
+def test_pictures_beside_each_other_have_no_classes_and_a_set_with_classes_is_opened_as_ever(album):
+    settings = {"size": 16, "bands": 3}
+    alone = open_whole(DataConfig(name=f"folder:{album / 'cat'}", **settings))
+    assert alone.classes == ()
+    assert alone.parts["training"].names == [f"{number}.png" for number in range(10)]
+    assert torch.equal(alone.parts["training"].take(torch.tensor([7]))[0], read_image(album / "cat/7.png", 3, (16, 16)))
+    both = open_whole(DataConfig(name=f"folder:{album}", **settings))
+    assert (both.classes, len(both.parts["training"])) == (("cat", "dog"), 20)
+    with pytest.raises(ProtolensError, match="put the images of each class into a folder of its own"):
+        opened(album / "cat")  # nothing to learn from
 
 
 def test_notes_tell_what_was_done_to_the_files(album):
