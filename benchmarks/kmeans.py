@@ -17,10 +17,11 @@ from common import Figure, arguments, seconds, show
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from protolens.shards import Shard
 from protolens.train import Team
 from protolens.train.clustering import kmeans
 from protolens.train.device import keep_freed_memory
-from protolens.train.embedding import Block, Shard, read_shard, write_shard
+from protolens.train.embedding import Block, read_shard, write_shard
 
 FEATURES, CENTRES, ROUNDS = 256, 50, 10
 SMALL, MEDIUM, LARGE = 100_000, 400_000, 1_000_000

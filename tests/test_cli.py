@@ -131,6 +131,30 @@ def test_explaining_what_is_no_image_is_one_sentence(run, capsys, tmp_path):
     assert "eleven is not a class of this model" in fails(capsys, "explain", run, path, "--target", "eleven")
 
 
+def test_explaining_a_whole_set_says_where_its_rows_are(run, capsys, tmp_path):
+    words = ["explain", str(run), "--data", "digits", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main([*words, "--method", "edges", "--shard", "100"]) == 0
+    assert capsys.readouterr().out == f"143 rows in 2 shards in {tmp_path / 'out'}\n"
+    assert main([*words, "--method", "edges", "--shard", "100"]) == 0
+    assert capsys.readouterr().out == f"143 rows in 2 shards in {tmp_path / 'out'}, 2 of them there already\n"
+    assert main([*words, "--shard", "100", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result == {"folder": str(tmp_path / "out"), "shards": 2, "rows": 143, "made": 2}
+
+
+def test_words_for_whole_sets_and_for_images_do_not_mix(run, capsys, tmp_path):
+    assert "say into which folder with --out DIR" in fails(capsys, "explain", run, "--data", "digits")
+    words = ["explain", run, "x.png", "--data", "digits", "--out", tmp_path / "out"]
+    assert fails(capsys, *words) == "explain takes image files or --data, not both; leave x.png out"
+    assert fails(capsys, "explain", run, "--split", "training").startswith("--split is for a whole set; name one with")
+    assert "--skip-unreadable is for a whole set" in fails(capsys, "explain", run, "x.png", "--skip-unreadable")
+    words = ["explain", run, "--data", "digits", "--out", tmp_path / "out"]
+    assert "did you mean lime?" in fails(capsys, *words, "--method", "edges,lme")
+    assert "which only evaluate reads" in fails(capsys, *words, "--split", "test")
+    (tmp_path / "out").write_text("a file")
+    assert "cannot be written" in fails(capsys, *words)
+
+
 @pytest.mark.parametrize("what", ["models", "data", "recipes", "settings"])
 def test_each_list_has_rows_and_json(what, capsys):
     assert main(["list", what]) == 0

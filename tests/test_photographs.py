@@ -38,7 +38,7 @@ def test_a_folder_of_photographs_goes_from_fit_to_a_report(photographs, tmp_path
     assert main(fit) == 1
     sentence = capsys.readouterr().err
     assert "0.png cannot be read" in sentence
-    assert "skip_unreadable" in sentence
+    assert "skip-unreadable" in sentence
     assert main([*fit, "--skip-unreadable"]) == 0
     assert main(["evaluate", str(run)]) == 0
     facts = read_json(run / "run.json")["data"]

@@ -14,6 +14,7 @@ from protolens.words import dotted_settings, make_parser
 
 if TYPE_CHECKING:
     from protolens.train import Run
+OF_SETS = ("split", "shard", "data_root", "skip_unreadable", "device")  # words of `explain` that need --data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +112,7 @@ def do_convert(given: argparse.Namespace, settings: dict[str, Any]) -> int:
     if given.layer:
         layer = {"layer": " ".join(given.layer)} if to == "kmex" else {"layers": given.layer}
     named = {
-        "data": {"name": given.data, "root": given.data_root},
+        "data": {"name": given.data, "root": given.data_root, "skip_unreadable": given.skip_unreadable or None},
         "model": {"of": {"weights": given.weights}, **layer, "places": given.places}
         | {"per_class": given.per_class, "similarity": given.similarity},
         "train": {"device": given.device},
@@ -246,7 +247,7 @@ def _methods(given: argparse.Namespace, run: "Run") -> list[str]:
     model = run.model()
     image = torch.rand(1, model.task.bands, *model.task.size, generator=torch.Generator().manual_seed(0))
     failing = methods_that_fail(model, image)
-    for name, why in failing.items():
+    for name, why in failing.items() if leads() else ():
         print(f"{name} is left out: {why}", file=sys.stderr)
     return [name for name in METHODS if name not in failing]
 
@@ -275,10 +276,15 @@ def do_evaluate_ensemble(given: argparse.Namespace) -> int:
 
 def do_explain(given: argparse.Namespace) -> int:
     """The verb `explain`."""
+    if given.data:
+        return do_explain_set(given)
+    refuse_without_data(given)
     if given.method:
         return do_compare_methods(given)
     if not given.images:
-        raise ProtolensError("explain needs image files, or --method to compare methods on validation images")
+        raise ProtolensError(
+            "explain needs image files, --method to compare methods on validation images, or --data for a whole set"
+        )
     from protolens.data import read_image
     from protolens.data.pictures import to_png
     from protolens.explanation import explain
@@ -315,6 +321,36 @@ def do_compare_methods(given: argparse.Namespace) -> int:
     page = write_comparison(run, comparison, given.out or run.folder / "explanations")
     _tell(given, {"page": str(page), "seconds": dict(comparison.seconds)}, str(page))
     return 0
+
+
+def do_explain_set(given: argparse.Namespace) -> int:
+    """The verb `explain` with a whole set."""
+    if given.images:
+        raise ProtolensError(f"explain takes image files or --data, not both; leave {given.images[0]} out")
+    if given.out is None:
+        raise ProtolensError("explain --data writes shards; say into which folder with --out DIR")
+    from protolens.explanation import explain_set
+    from protolens.train import Run
+
+    run = Run.open(given.run)
+    named = {name: getattr(given, name) for name in OF_SETS} | {"target": given.target}
+    asked = {"methods": _methods(given, run) if given.method else [], "seed": given.seed, "options": _options(given)}
+    done = explain_set(run, given.data, given.out, **asked, **_given(named))
+    if not leads():
+        return 0
+    kept = done.shards - done.made
+    said = f"{done.rows:,} rows in {done.shards:,} shard{'s' * (done.shards != 1)} in {done.folder}"
+    said += f", {kept:,} of them there already" if kept else ""
+    result = {"folder": str(done.folder), "shards": done.shards, "rows": done.rows, "made": done.made}
+    _tell(given, result, said)
+    return 0
+
+
+def refuse_without_data(given: argparse.Namespace) -> None:
+    """Raise ProtolensError at a word that only a whole set understands."""
+    for name in OF_SETS:
+        if getattr(given, name):
+            raise ProtolensError(f"--{name.replace('_', '-')} is for a whole set; name one with --data")
 
 
 def do_demo(given: argparse.Namespace) -> int:

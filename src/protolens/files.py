@@ -9,7 +9,7 @@ from typing import Any
 from protolens.errors import ProtolensError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write `content` to a temporary file beside `path`, flush it to the disk, then rename it into place.
 
     Raises ProtolensError when the disk is full or the folder cannot be written; what stood at `path` is still there.

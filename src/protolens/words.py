@@ -84,6 +84,7 @@ def words_of_convert(convert: Parser) -> None:
     convert.add_argument("--similarity", help="distance, cosine or dot-product (default: distance)")
     convert.add_argument("--seed", type=int, help="draws the start of k-means (default: the run's)")
     convert.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: the run's)")
+    convert.add_argument("--skip-unreadable", action="store_true", help="leave files out that cannot be read")
     convert.add_argument("--out", type=Path, help="run folder (default: RUN-kmex, or runs/DATA-NETWORK-kmex)")
     convert.add_argument("--resume", action="store_true", help="go on with a conversion that was killed")
 
@@ -120,7 +121,16 @@ def words_of_explain(explain: Parser) -> None:
         "--each", type=int, default=3, help="without IMAGE: validation images of each class to draw (default: 3)"
     )
     explain.add_argument("--seed", type=int, default=0, help="draws images, and all that methods draw (default: 0)")
-    explain.add_argument("--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations)")
+    explain.add_argument(
+        "--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations), or for shards"
+    )
+    whole = explain.add_argument_group("a whole set, into Parquet shards in --out (torchrun shares the work)")
+    whole.add_argument("--data", help="a name from `protolens list data`, or folder:PATH, with or without classes")
+    whole.add_argument("--split", help="training, validation or test (default: all; of the run's own data validation)")
+    whole.add_argument("--shard", type=int, help="images of a shard (default: 1024)")
+    whole.add_argument("--data-root", help="folder of the data files (default: the run's)")
+    whole.add_argument("--skip-unreadable", action="store_true", help="leave files out that cannot be read")
+    whole.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
 def words_of_methods(verb: Parser, about: str) -> None:
@@ -151,7 +161,7 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
         SETTINGS,
     ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),
-    "explain": (words_of_explain, "Say why a run decides so about images; compare methods.", ""),
+    "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, settings.", ""),
 }
 """What adds the words of each verb, what the verb does, and what its help ends with."""

@@ -1,5 +1,6 @@
 """Relevance against the rules written with matrices, against zennit, and by what it promises."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from zennit.rules import ZPlus
 from zennit.torchvision import ResNetCanonizer
 from zennit.types import Convolution
 
+from protolens.attribution.flow import Flow
 from protolens.attribution.lrp import lrp
 from protolens.attribution.rules import COMPOSITES
 from protolens.errors import ProtolensError
@@ -228,6 +230,15 @@ def test_networks_with_concatenation_and_gates_have_relevance(architecture):
     found = lrp(network, torch.rand(2, 3, 64, 64), torch.tensor([0, 7]))
     assert found.isfinite().all()
     assert (found.abs().flatten(1).amax(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("network", [Residual(), nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU())])
+def test_nothing_stays_in_memory(network):
+    gc.collect()
+    before = sum(type(thing) is Flow for thing in gc.get_objects())
+    lrp(network, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]))
+    gc.collect()
+    assert sum(type(thing) is Flow for thing in gc.get_objects()) == before
 
 
 class Call(nn.Module):

@@ -11,7 +11,7 @@ import tifffile
 import torch
 
 from protolens.config import DataConfig
-from protolens.data import DataSet, open_data, read_image
+from protolens.data import DataSet, open_data, open_whole, read_image
 from protolens.errors import ProtolensError
 from tests.data.conftest import Save, photograph
 
@@ -68,6 +68,18 @@ def test_images_are_those_that_read_image_reads(album):
             assert torch.equal(images.take(torch.tensor([row]))[0], alone)
 
 
+def test_pictures_beside_each_other_have_no_classes_and_a_set_with_classes_is_opened_as_ever(album):
+    settings = {"size": 16, "bands": 3}
+    alone = open_whole(DataConfig(name=f"folder:{album / 'cat'}", **settings))
+    assert alone.classes == ()
+    assert alone.parts["training"].names == [f"{number}.png" for number in range(10)]
+    assert torch.equal(alone.parts["training"].take(torch.tensor([7]))[0], read_image(album / "cat/7.png", 3, (16, 16)))
+    both = open_whole(DataConfig(name=f"folder:{album}", **settings))
+    assert (both.classes, len(both.parts["training"])) == (("cat", "dog"), 20)
+    with pytest.raises(ProtolensError, match="put the images of each class into a folder of its own"):
+        opened(album / "cat")  # nothing to learn from
+
+
 def test_notes_tell_what_was_done_to_the_files(album):
     notes = opened(album).notes
     assert "Files that are no PNG, JPEG, TIFF, PPM, BMP or WebP images were left out: 1 .txt." in notes
@@ -108,7 +120,7 @@ def test_pixels_decide_about_memory_over_all_splits_together(album):
 def test_a_truncated_file_stops_the_set_and_names_the_way_out(album, memory):
     path = album / "cat/7.png"
     path.write_bytes(path.read_bytes()[:1204])
-    message = f"{path} cannot be read (truncated after 1,204 bytes); --data.skip_unreadable true leaves such files out"
+    message = f"{path} cannot be read (truncated after 1,204 bytes); --skip-unreadable leaves such files out"
     assert refusal(album, memory=memory) == message
 
 

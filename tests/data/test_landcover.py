@@ -266,7 +266,7 @@ def test_a_folder_of_another_layout_or_none(tmp_path):
 )
 def test_a_mask_that_is_missing_of_another_size_or_damaged_is_named(request, kind, photo, mask):
     folder = request.getfixturevalue(kind)
-    way_out = "; --data.skip_unreadable true leaves such files out"
+    way_out = "; --skip-unreadable leaves such files out"
     whole = (folder / mask).read_bytes()
     (folder / mask).write_bytes(whole[: len(whole) // 2])
     assert refusal(folder).startswith(f"{folder / mask} cannot be read (")
@@ -280,7 +280,7 @@ def test_a_mask_that_is_missing_of_another_size_or_damaged_is_named(request, kin
 
 
 def test_unknown_colours_and_numbers_are_named(tmp_path):
-    way_out = "which stands for no class; --data.skip_unreadable true leaves such files out"
+    way_out = "which stands for no class; --skip-unreadable leaves such files out"
     colours = np.full((40, 40, 3), 255, dtype=np.uint8)
     colours[3, 7] = (200, 90, 0)
     Image.fromarray(colours).save(tmp_path / "1_sat.jpg")

@@ -193,7 +193,7 @@ def test_any_text_at_all_gives_a_listing_or_a_sentence(tmp_path_factory, text):
 
 def test_unreadable_images_of_a_table_are_left_out_when_asked(album):
     (album / "photos/7.png").write_bytes(b"")
-    assert "photos/7.png cannot be read (it is empty); --data.skip_unreadable true" in refusal(album)
+    assert "photos/7.png cannot be read (it is empty); --skip-unreadable" in refusal(album)
     data = opened(album, skip_unreadable=True)
     assert sum(len(images) for images in splits(data)) == COUNT - 1
     assert np.all(

@@ -85,7 +85,7 @@ def test_one_command_makes_the_page_for_files_and_for_drawn_images(run, tmp_path
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "explain needs image files, or --method to compare methods on validation images"),
+        ([], "explain needs image files, --method to compare methods on validation images, or --data"),
         (["--method", "lime,lpr"], "lpr is not a method; did you mean"),
         (["--method", "edges", "--each", "0"], "--each is 0; draw 1 image of each class or more"),
         (["--method", "edges", "--target", "11"], "11 is not a class of this model"),

@@ -14,8 +14,9 @@ import torch
 from protolens.cli import main
 from protolens.errors import ProtolensError
 from protolens.models import state_digest
+from protolens.shards import ROWS_AT_ONCE, Shard, is_whole
 from protolens.train import Run, convert, embedding, fit
-from protolens.train.embedding import Block, Shard, is_whole, read_shard, write_shard
+from protolens.train.embedding import Block, read_shard, write_shard
 from tests.conftest import digits_run, torchrun
 
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def test_a_shard_holds_what_was_written_and_is_read_in_pieces(shard, count):
     codes = some_codes(count)
     write_shard(shard, codes)
     pieces = list(read_shard(shard, CPU))
-    assert max(len(piece.number) for piece in pieces) <= embedding.ROWS_AT_ONCE
+    assert max(len(piece.number) for piece in pieces) <= ROWS_AT_ONCE
     for name, column in vars(codes).items():
         assert torch.equal(torch.cat([getattr(piece, name) for piece in pieces]), column)
     schema = pyarrow.parquet.read_schema(shard.path)
@@ -102,16 +103,17 @@ def test_centres_from_shards_are_those_from_memory_and_codes_are_deleted_unless_
 KILLED = """
 import json, os, signal, sys
 import torch
-from protolens.train import convert, embedding
+from protolens import shards
+from protolens.train import convert
 
-written, write = [], embedding.write_bytes
+written, write = [], shards.write_bytes
 def write_or_die(path, content):
     if len(written) == 5:
         path.with_name(f".{path.name}.1.part").write_bytes(content[:1000])
         os.kill(os.getpid(), signal.SIGKILL)
     written.append(path)
     write(path, content)
-embedding.write_bytes = write_or_die
+shards.write_bytes = write_or_die
 trained, folder, changes, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 convert(trained, folder, json.loads(changes))
@@ -176,7 +178,7 @@ def test_without_pyarrow_and_with_shards_of_nothing_it_is_one_sentence(trained, 
     with pytest.raises(ProtolensError, match=r"cluster\.shard is 0; a shard needs one image at least"):
         convert(trained, tmp_path / "run", in_shards(0))
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ProtolensError, match=r"cluster\.memory allows .* extra: pip install 'protolens\[batch\]'"):
+    with pytest.raises(ProtolensError, match=r"cluster\.memory allows.* extra: pip install 'protolens\[batch\]'"):
         convert(trained, tmp_path / "run", in_shards(100))
     assert convert(trained, tmp_path / "run", {"train": {"device": "cpu"}}).facts["followed"][0]["centres"] == 50
 

@@ -6,7 +6,7 @@ back, and one without a rule raises ProtolensError. Batch normalisation is folde
 into the one behind it, for rules look at the products of inputs and weights.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Container, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -272,13 +272,15 @@ class Flow(TorchFunctionMode):
                 return self._lose(f"{name} of two tensors that both depend on the image", function, args, kwargs)
         given = [self._carry(self.noted[tensor]) for tensor in sources]
         value: Tensor = self._call(function, args, kwargs, _value)
+        known = WeakIdKeyDictionary({tensor: _value(self.noted[tensor]) for tensor in self._sources(args, kwargs)})
 
+        # a way back that knew the flow, which knows all results, would be a cycle that is never freed
         def back(relevance: Tensor) -> list[Tensor]:
             inputs = [tensor.detach().requires_grad_() for tensor in given]
-            fresh = WeakIdKeyDictionary(dict(zip(sources, inputs, strict=True)))
+            values = WeakIdKeyDictionary(known | dict(zip(sources, inputs, strict=True)))
             with torch.enable_grad():
-                look = lambda tensor: fresh[tensor] if tensor in fresh else _value(self.noted[tensor])  # noqa: E731
-                result = function(*_replaced(args, self.noted, look), **_replaced(kwargs, self.noted, look))
+                look = values.__getitem__
+                result = function(*_replaced(args, values, look), **_replaced(kwargs, values, look))
             slopes = torch.autograd.grad(result, inputs, relevance / stabilised(value, STABILISER))
             return [tensor.detach() * slope for tensor, slope in zip(inputs, slopes, strict=True)]
 
@@ -305,7 +307,8 @@ class Flow(TorchFunctionMode):
         bounds = (pixels.low, pixels.high) if pixels else (None, None)
         layer = Layer(state.given.detach(), state.weight, state.apply, state.value, *bounds)
         rule = self.composite.dense if state.dense else self.composite.convolution
-        divided = Divided(lambda: (self.composite.first if pixels else rule)(layer), state.apply)
+        rule = self.composite.first if pixels else rule
+        divided = Divided(lambda: rule(layer), state.apply)
         return lambda relevance: (divided(relevance),)
 
     def _note(self, tensor: Tensor, state: Noted) -> Tensor:
@@ -330,7 +333,7 @@ def without_rule(name: str) -> ProtolensError:
     )
 
 
-def _replaced(tree: Any, noted: MutableMapping[Tensor, Noted], look: Callable[[Tensor], Tensor]) -> Any:
+def _replaced(tree: Any, noted: Container[Tensor], look: Callable[[Tensor], Tensor]) -> Any:
     """Arguments with other tensors in the place of those that are noted."""
     if isinstance(tree, Tensor):
         return look(tree) if tree in noted else tree

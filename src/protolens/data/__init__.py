@@ -5,7 +5,7 @@ Nothing here looks at test pixels but the guard, which compares digests.
 
 from protolens.data.augment import augment, gaussian_kernel
 from protolens.data.batches import Batch, balanced_weights, plain_batches, to_float, training_batches
-from protolens.data.catalog import catalog
+from protolens.data.catalog import catalog, open_whole
 from protolens.data.dataset import DataSet, open_data
 from protolens.data.decode import read_image
 from protolens.data.images import Images, MemoryImages, StreamedImages
@@ -23,6 +23,7 @@ __all__ = [
     "catalog",
     "gaussian_kernel",
     "open_data",
+    "open_whole",
     "plain_batches",
     "read_image",
     "to_float",

@@ -8,7 +8,7 @@ import numpy as np
 
 from protolens.config import DataConfig
 from protolens.data.cub import open_cub
-from protolens.data.folder import open_folder
+from protolens.data.folder import open_folder, open_pictures
 from protolens.data.landcover import open_landcover
 from protolens.data.medmnist import open_medmnist
 from protolens.data.source import Source, images_of_array, resized_note
@@ -77,3 +77,9 @@ def open_source(config: DataConfig) -> Source:
             return entry.open(config, argument)
     hint = f"; did you mean folder:{config.name}?" if Path(config.name).is_dir() else did_you_mean(config.name, CATALOG)
     raise ProtolensError(f"data.name = {config.name} is no known data set{hint}")
+
+
+def open_whole(config: DataConfig) -> Source:
+    """As `open_source`, for images that are only looked at: those of a folder may have no classes."""
+    kind, _, path = config.name.partition(":")
+    return open_pictures(config, path) if kind == "folder" and path else open_source(config)

@@ -45,7 +45,23 @@ class FileReader:
 def open_folder(config: DataConfig, path: str) -> Source:
     """The set under `path`. Raises ProtolensError, a sentence for each thing that can be wrong with it."""
     root = Path(path).expanduser()
-    listing = list_table(root) if (root / TABLE).is_file() else list_folder(root)
+    return _source(root, list_table(root) if (root / TABLE).is_file() else list_folder(root), config)
+
+
+def open_pictures(config: DataConfig, path: str) -> Source:
+    """As `open_folder`, for images that are only looked at: they may lie in the folder itself, and have no classes."""
+    root = Path(path).expanduser()
+    if not root.is_dir() or (root / TABLE).is_file() or _folders(root):
+        return open_folder(config, path)
+    images, others = _files(root)
+    if not images:
+        raise ProtolensError(f"{root} holds no images; put {KINDS} files there")
+    names = [image.name for image in images]
+    listing = Listing((), {"training": names}, {"training": [0] * len(names)}, _left_out(others))
+    return _source(root, listing, config)
+
+
+def _source(root: Path, listing: Listing, config: DataConfig) -> Source:
     side = config.size or SIDE
     notes = [*listing.notes, f"Images were cut to their centred square and resized to {side} x {side} pixels."]
     bands, converted = (config.bands, 0) if config.bands else _usual_bands(root, listing.names["training"])
@@ -81,10 +97,15 @@ def list_folder(root: Path) -> Listing:
         raise ProtolensError(f"{root} holds no images; it needs one folder a class with {KINDS} files inside")
     if empty:
         raise ProtolensError(f"{empty[0]} holds no images; put {KINDS} files there or remove the folder")
-    if others:
-        kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
-        notes.append(f"Files that are no {KINDS} images were left out: {kinds}.")
-    return Listing(classes, names, labels, tuple(notes))
+    return Listing(classes, names, labels, (*notes, *_left_out(others)))
+
+
+def _left_out(others: Counter[str]) -> tuple[str, ...]:
+    """The sentence about files that are no images, by suffix, or none."""
+    if not others:
+        return ()
+    kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
+    return (f"Files that are no {KINDS} images were left out: {kinds}.",)
 
 
 def _split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:

@@ -70,7 +70,7 @@ def read_all(work: Callable[[int], None], count: int, about: str, config: DataCo
     with quiet_decoders(), closing(_failures(work, count, about)) as failures:
         for row, problem in failures:
             if not config.skip_unreadable:
-                raise ProtolensError(f"{problem}; --data.skip_unreadable true leaves such files out") from problem
+                raise ProtolensError(f"{problem}; --skip-unreadable leaves such files out") from problem
             left_out[row] = f"{problem}, so it was left out."
     return left_out
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from protolens.data import open_data
 from protolens.errors import ProtolensError
-from protolens.evaluation.evaluation import refuse_other_images, scores
-from protolens.train import Run, assemble, main_figure, predict
+from protolens.evaluation.evaluation import scores
+from protolens.train import Run, assemble, main_figure, predict, refuse_other_images
 
 
 def evaluate_ensemble(runs: Sequence[Run | Path | str], *, device: str = "auto") -> dict[str, Any]:

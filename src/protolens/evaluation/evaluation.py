@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from protolens.data import DataSet, Images, open_data, plain_batches
-from protolens.errors import ProtolensError
 from protolens.evaluation.examples import examples
 from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
 from protolens.evaluation.masks import scores_of_masks
@@ -35,6 +34,7 @@ from protolens.train import (
     main_figure,
     mean_area_under_roc,
     predict,
+    refuse_other_images,
     share_of_equal,
 )
 
@@ -85,16 +85,6 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     content["seconds"] = round(time.monotonic() - begun, 2)
     write_json(path, content)
     return Evaluation(content)
-
-
-def refuse_other_images(run: Run, data: DataSet) -> None:
-    """Raise ProtolensError at the first split whose images are not those of the run."""
-    for split, facts in run.facts["data"]["splits"].items():
-        if data.digests[split] != facts["digest"]:
-            raise ProtolensError(
-                f"{run.folder}: the {split} images of {data.name} are not those that the run was made with; "
-                "bring the old ones back, or train again"
-            )
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,12 @@ from torch import Tensor
 from protolens.attribution import attribute, check_methods
 from protolens.data import Images, open_data, to_float
 from protolens.errors import ProtolensError
-from protolens.evaluation.evaluation import refuse_other_images
 from protolens.evaluation.maps import overlaps, rank_correlations
 from protolens.evaluation.methods import IMAGES, KEPT, drawn, mean_of, share_of, watched
 from protolens.explanation import Comparison, compared, drawn_of_each
 from protolens.files import write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest
-from protolens.train import Run, Team, assemble, classes_said
+from protolens.train import Run, Team, assemble, classes_said, refuse_other_images
 
 FILE = "gap.json"
 COMPARED = ("own", "same", "edges")  # what the black box's map by a method is held against

@@ -31,12 +31,11 @@ from protolens.evaluation.degradation import (
     said_when_kept,
     said_when_removed,
 )
-from protolens.evaluation.evaluation import refuse_other_images
 from protolens.evaluation.maps import complexity, infidelity, max_sensitivity, overlaps, randomised, rank_correlations
 from protolens.evaluation.scores import wilson_interval
 from protolens.files import read_json, write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest
-from protolens.train import Run, Team, assemble, class_probabilities, classes_said, classes_shown
+from protolens.train import Run, Team, assemble, class_probabilities, classes_said, classes_shown, refuse_other_images
 from protolens.train.progress import Narrator
 
 FILE = "faithfulness.json"

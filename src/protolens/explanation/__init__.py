@@ -8,10 +8,12 @@ from protolens.explanation.comparing import Comparison, compare_methods, compare
 from protolens.explanation.local import Explanation, Reason, Subject, explain, explain_images
 from protolens.explanation.maximisation import PHOTOGRAPHS, Maximisation, maximise
 from protolens.explanation.places import Seen, heat_map
+from protolens.explanation.streaming import Explained, explain_set
 
 __all__ = [
     "PHOTOGRAPHS",
     "Comparison",
+    "Explained",
     "Explanation",
     "Maximisation",
     "Reason",
@@ -22,6 +24,7 @@ __all__ = [
     "drawn_of_each",
     "explain",
     "explain_images",
+    "explain_set",
     "heat_map",
     "maximise",
 ]

@@ -13,10 +13,9 @@ from torch.nn import functional as F
 from protolens.attribution import attribute, check_methods
 from protolens.config import seed_of
 from protolens.data import Images, open_data, to_float
-from protolens.errors import ProtolensError, did_you_mean
 from protolens.explanation.local import Subject, open_files
 from protolens.models import PrototypeModel, evaluation_mode
-from protolens.train import Run, class_probabilities, classes_said, in_words
+from protolens.train import Run, class_number, class_probabilities, classes_said, in_words
 from protolens.train.device import keep_freed_memory
 from protolens.train.progress import Narrator
 
@@ -59,14 +58,13 @@ def compare_methods(
         keep_freed_memory()
     model = run.model()
     classes = model.task.classes
-    if target is not None and target not in classes:
-        raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
+    asked = class_number(target, classes)
     if images:
         subjects, pixels = open_files(images, model.task)
     else:
         subjects, pixels = drawn_of_each(open_data(run.config.data).validation, classes, each, seed)
-    number = None if target is None else torch.full((len(subjects),), classes.index(target))
-    return compared(model, subjects, pixels, methods, number, seed, options or {}, 0 if images else each)
+    targets = None if asked is None else torch.full((len(subjects),), asked)
+    return compared(model, subjects, pixels, methods, targets, seed, options, 0 if images else each)
 
 
 def compared(

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from protolens.config import Task
 from protolens.data import read_image, to_float
-from protolens.errors import ProtolensError, did_you_mean
 from protolens.explanation.places import Seen
 from protolens.models import Evidence, PrototypeModel, evaluation_mode
 from protolens.nn import locate
-from protolens.train import Run, class_probabilities, classes_said, in_words
+from protolens.train import Run, class_number, class_probabilities, classes_said, in_words
 
 PLACED = 20  # strongest reasons whose place and box are looked up; there may be 2,000 reasons and 50,000 pixels
 MAPPED = 6  # of these, those whose map is kept to be drawn: what a page shows at once
@@ -120,15 +119,14 @@ def explain_images(
     target: the class to explain, instead of each image's likeliest one. Raises ProtolensError for an unknown class.
     """
     classes, several = model.task.classes, model.task.several
-    if target is not None and target not in classes:
-        raise ProtolensError(f"{target} is not a class of this model{did_you_mean(target, classes)}")
+    asked = class_number(target, classes)
     evidence, weights, bias, class_of, adds = _look(model, images)
     if usual is None or not model.linear:  # no image is average to a head that chooses
         usual = torch.zeros(len(class_of))
     said, explanations = classes_said(evidence.logits, several), []
     for row, subject in enumerate(subjects):
         logits, similarity = evidence.logits[row], evidence.similarity[row]
-        explained = classes.index(target) if target is not None else int(logits.argmax())
+        explained = int(logits.argmax()) if asked is None else asked
         probabilities = class_probabilities(logits, several).tolist()
         columns = (similarity.tolist(), weights[row, :, explained].tolist(), usual.tolist())
         reasons = [

@@ -14,7 +14,7 @@ from protolens.models.registry import (
     settings_class,
     stage_names,
 )
-from protolens.models.weights import load_model, save_model, state_digest
+from protolens.models.weights import identity, load_model, save_model, state_digest
 
 __all__ = [
     "MODELS",
@@ -25,6 +25,7 @@ __all__ = [
     "calendar",
     "complete",
     "evaluation_mode",
+    "identity",
     "load_model",
     "model_class",
     "models_for_several",

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from protolens import __version__
 from protolens.config import Task, build, to_mapping
 from protolens.errors import ProtolensError
 from protolens.files import write_bytes
@@ -67,3 +68,9 @@ def state_digest(model: torch.nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def identity(model: PrototypeModel) -> dict[str, str]:
+    """What decides what the model says of images: the version of protolens, its bits, and its settings."""
+    settings = json.dumps({"name": model.name, **to_mapping(model.settings)}, sort_keys=True)
+    return {"protolens": __version__, "model": state_digest(model), "settings": settings}

@@ -3,12 +3,19 @@
 May use: models, nn, data, config. `fit` is the verb; Run reads what it left.
 """
 
-from protolens.train.classes import class_probabilities, classes_said, classes_shown, in_words, share_of_equal
+from protolens.train.classes import (
+    class_number,
+    class_probabilities,
+    classes_said,
+    classes_shown,
+    in_words,
+    share_of_equal,
+)
 from protolens.train.converting import convert
 from protolens.train.fitting import fit
 from protolens.train.loop import StoppedError
 from protolens.train.progress import validation_in_words
-from protolens.train.record import Run
+from protolens.train.record import Run, refuse_other_images
 from protolens.train.several import average_precisions, f1, figures_of_several, matches, number
 from protolens.train.team import Team, assemble
 from protolens.train.tracing import Trace, trace
@@ -34,6 +41,7 @@ __all__ = [
     "average_precisions",
     "balanced_accuracy",
     "batch_for",
+    "class_number",
     "class_probabilities",
     "classes_said",
     "classes_shown",
@@ -48,6 +56,7 @@ __all__ = [
     "mean_area_under_roc",
     "number",
     "predict",
+    "refuse_other_images",
     "share_of_equal",
     "trace",
     "validation_in_words",

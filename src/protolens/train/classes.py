@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from protolens.errors import ProtolensError, did_you_mean
+
 
 def classes_shown(labels: Tensor, classes: int) -> Tensor:
     """Whether an image shows a class, [N, K] of bool. labels: [N], or [N, K] zeros and ones."""
@@ -36,3 +38,10 @@ def share_of_equal(first: Tensor, second: Tensor) -> float:
 def in_words(chosen: Tensor, classes: Sequence[str]) -> str:
     """Names of classes: "water, road", or "none". chosen: [K] of bool."""
     return ", ".join(classes[k] for k in torch.nonzero(chosen).flatten().tolist()) or "none"
+
+
+def class_number(name: str | None, classes: Sequence[str]) -> int | None:
+    """The number of a class that was asked for, if one was. Raises ProtolensError for an unknown one."""
+    if name is not None and name not in classes:
+        raise ProtolensError(f"{name} is not a class of this model{did_you_mean(name, classes)}")
+    return None if name is None else list(classes).index(name)

@@ -193,3 +193,13 @@ class Run:
     def model(self) -> PrototypeModel:
         """The trained model, in evaluation mode, on the CPU."""
         return load_model(self.folder / "model.safetensors")
+
+
+def refuse_other_images(run: Run, data: DataSet) -> None:
+    """Raise ProtolensError at the first split whose images are not those of the run."""
+    for split, facts in run.facts["data"]["splits"].items():
+        if data.digests[split] != facts["digest"]:
+            raise ProtolensError(
+                f"{run.folder}: the {split} images of {data.name} are not those that the run was made with; "
+                "bring the old ones back, or train again"
+            )
