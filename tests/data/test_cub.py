@@ -1,5 +1,6 @@
 """The birds: official split, boxes, names and damaged folders, on a small folder in the official layout."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,10 @@ def write(path: Path, lines: list[str]) -> None:
 
 def config(folder: Path, **settings: object) -> DataConfig:
     return DataConfig(name="cub", root=str(folder.parent), **{"size": 16, **settings})
+
+
+def replace_name(settings: DataConfig, name: str) -> DataConfig:
+    return dataclasses.replace(settings, name=name)
 
 
 def refusal(folder: Path, **settings: object) -> str:
@@ -179,6 +184,56 @@ def test_a_damaged_image_is_named(birds):
     path = birds / "images" / CLASSES[1] / "bird_1.jpg"
     path.write_bytes(path.read_bytes()[:300])
     assert refusal(birds).startswith(f"{path} cannot be read (")
+
+
+def with_parts(birds: Path) -> Path:
+    """Two parts of each bird: the second of every other one is not seen."""
+    numbers = [line.split()[0] for line in (birds / "images.txt").read_text().splitlines()]
+    (birds / "parts").mkdir()
+    lines = [f"{n} 1 {10 + i:.2f} 12.50 1\n{n} 2 40.00 {30 + i / 4:.2f} {i % 2}" for i, n in enumerate(numbers)]
+    write(birds / "parts" / "part_locs.txt", lines)
+    return birds
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_boxes_and_parts_are_where_the_pixels_are(birds, whole):
+    data = open_data(replace_name(config(with_parts(birds), size=32), "cub:whole" if whole else "cub"))
+    boxes, parts = data.test.marks(torch.arange(len(data.test)))
+    rows = [int(Path(name).stem.removeprefix("bird_")) for name in data.test.names]
+    for place, row in enumerate(rows):
+        left, top, width, height = map(float, BOXES[row % 4].split())
+        edges = [max(0, round(left)), max(0, round(top)), min(50, round(left + width)), min(40, round(top + height))]
+        window = [0, 0, 50, 40] if whole else edges
+        across, down = 32 / (window[2] - window[0]), 32 / (window[3] - window[1])
+        expected = [(edges[0] - window[0]) * across, (edges[1] - window[1]) * down]
+        expected += [(edges[2] - window[0]) * across, (edges[3] - window[1]) * down]
+        assert boxes[place].tolist() == pytest.approx(expected, abs=1e-4)
+        assert whole or boxes[place].tolist() == [0, 0, 32, 32]
+        first = [(10 + row - window[0]) * across, (12.5 - window[1]) * down]
+        assert parts[place, 0].tolist() == pytest.approx(first, abs=1e-4)
+        assert bool(parts[place, 1].isnan().all()) == (row % 2 == 0)
+
+
+def test_a_whole_photograph_is_what_pillow_resizes(birds):
+    images = open_source(replace_name(config(birds), "cub:whole")).parts["test"]
+    path = birds / "images" / images.names[0]
+    with Image.open(path) as picture:
+        expected = picture.convert("RGB").resize((16, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(images.take(torch.tensor([0]))[0].permute(1, 2, 0), np.asarray(expected))
+
+
+def test_without_the_table_of_parts_nothing_is_known_and_a_damaged_one_is_named(birds):
+    images = open_source(config(birds)).parts["test"]
+    assert not images.has_marks
+    with pytest.raises(ProtolensError, match="no boxes and parts are known"):
+        images.marks(torch.tensor([0]))
+    replace(with_parts(birds) / "parts" / "part_locs.txt", 3, "10 2 x y 1")
+    assert "part_locs.txt cannot be read" in refusal(birds)
+
+
+def test_another_word_behind_the_name_is_refused(birds):
+    with pytest.raises(ProtolensError, match="write cub for birds in their boxes, cub:whole for photographs"):
+        open_source(replace_name(config(birds), "cub:half"))
 
 
 def test_the_real_birds_are_whole(data_root):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protolens.data import MemoryImages, StreamedImages
-from protolens.data.images import hash_pixels
+from protolens.data.images import Annotations, hash_pixels
 from protolens.errors import ProtolensError
 
 COUNT = 23
@@ -155,7 +155,7 @@ def with_masks() -> tuple[MemoryImages, StreamedImages]:
     masks = np.random.default_rng(1).integers(0, 256, (COUNT, 5, 7), dtype=np.uint8)
     memory, streamed = both()
     for images in (memory, streamed):
-        images.mask_reader = masks.__getitem__
+        images.annotations = Annotations(mask=masks.__getitem__)
     return memory, streamed
 
 
@@ -166,7 +166,7 @@ def test_masks_belong_to_the_images_of_the_numbers_through_every_subset(rows):
         assert part.has_masks
         masks = part.masks(torch.tensor(rows, dtype=torch.int64))
         assert (masks.dtype, masks.shape) == (torch.uint8, (len(rows), 5, 7))
-        expected = [images.mask_reader([20, 3, 9, 5, 0][4 - row]).tolist() for row in rows]
+        expected = [images.annotations.mask([20, 3, 9, 5, 0][4 - row]).tolist() for row in rows]
         assert masks.tolist() == expected
 
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from protolens.data import MemoryImages
+from protolens.data.images import Annotations
 from protolens.evaluation.examples import explain_some
 from protolens.explanation.local import MAPPED
 from protolens.models import build_model
@@ -23,7 +24,7 @@ def images():
 
 def written(folder, images, choice):
     model = build_model(choice, make_task(size=(12, 16)), 0)
-    images.mask_reader = lambda row: np.full((12, 16), row % 4, dtype=np.uint8)
+    images.annotations = Annotations(mask=lambda row: np.full((12, 16), row % 4, dtype=np.uint8))
     usual = torch.zeros(len(model.prototypes))
     entries = explain_some(folder, model, images, torch.tensor([2, 7]), usual)
     files = {f"examples/{path.name}" for path in (folder / "examples").iterdir()}

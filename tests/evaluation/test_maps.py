@@ -1,6 +1,7 @@
 """Figures of maps against SciPy, captum and their definitions."""
 
 import math
+from math import hypot
 
 import captum.metrics
 import numpy as np
@@ -18,6 +19,7 @@ from protolens.evaluation.maps import (
     max_sensitivity,
     mean_ranks,
     overlap,
+    pointing_at_parts,
     pointing_game,
     randomised,
     spearman,
@@ -159,3 +161,18 @@ def test_the_pointing_game_looks_at_the_highest_pixel():
     boxes = torch.tensor([[4, 3, 6, 5], [5, 3, 6, 5], [4, 4, 4, 4], [0, 0, 5, 5], [0, 0, 5, 8]])
     assert pointing_game(maps, boxes).tolist() == [1.0, 0.0, 0.0, 0.5, 0.5]
     assert pointing_game(maps, boxes, tolerance=1).tolist()[:3] == [1.0, 1.0, 0.0]
+
+
+def test_pointing_at_parts_is_the_distance_to_the_nearest_one_that_is_seen():
+    generator = torch.Generator().manual_seed(0)
+    maps, parts = torch.rand(40, 9, 11, generator=generator), 10 * torch.rand(40, 3, 2, generator=generator)
+    parts[torch.rand(40, 3, generator=generator) < 0.4] = torch.nan
+    parts[0] = torch.nan
+    found = pointing_at_parts(maps, parts, 2.0)
+    for row in range(40):
+        y, x = divmod(int(maps[row].argmax()), 11)
+        seen = [part for part in parts[row].tolist() if part[0] == part[0]]
+        near = any(hypot(x + 0.5 - px, y + 0.5 - py) <= 2 for px, py in seen)
+        assert found[row].isnan() if not seen else bool(found[row]) == near
+    assert found[0].isnan()
+    assert 0 < float(found.nanmean()) < 1

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, jaccard_score, normalized_mutual_info_score
 
 from protolens.data import DataSet, MemoryImages, to_float
+from protolens.data.images import Annotations
 from protolens.evaluation.evaluation import look
 from protolens.evaluation.masks import (
     NO_CLASS,
@@ -79,7 +80,8 @@ def windows(name, seed):
     masks[:, :8, :8] = NO_CLASS
     pixels = torch.randint(60, (6, 3, 32, 32), generator=generator) + 60 * masks[:, None].clamp(max=3)
     names, reader = [f"{name}/{i}" for i in range(6)], masks.numpy()
-    return MemoryImages(name, pixels.to(torch.uint8), sides[:, 0], names, mask_reader=lambda row: reader[row])
+    known = Annotations(mask=lambda row: reader[row])
+    return MemoryImages(name, pixels.to(torch.uint8), sides[:, 0], names, annotations=known)
 
 
 def test_prototypes_stand_for_the_class_of_their_training_pixels_and_shares_are_of_all_places():
@@ -127,5 +129,5 @@ def test_without_masks_or_maps_nothing_is_said():
     team, model = Team(torch.device("cpu")), build_model({"name": "blackbox"}, task, 0)
     assert scores_of_masks(model, data.training, data.test, team) is None
     assert look(model, data.test, team).places is None
-    blind.mask_reader = None
+    blind.annotations = Annotations()
     assert scores_of_masks(build_model({"name": "protopnet"}, task, 0), blind, blind, team) is None

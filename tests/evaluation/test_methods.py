@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from protolens.attribution import attribute, methods_that_fail
 from protolens.cli import main
 from protolens.data import MemoryImages, open_data, to_float
+from protolens.data.images import Annotations
 from protolens.errors import ProtolensError
 from protolens.evaluation import faithfulness
 from protolens.evaluation.maps import complexity, overlap, randomised, spearman
@@ -138,6 +140,22 @@ def test_images_that_show_several_classes_are_right_when_all_are(several, tmp_pa
         said = run.model()(to_float(several.test.take(rows), "cpu")) > 0
     right = (said == several.test.labels[rows].bool()).all(dim=1)
     assert found["accuracy"]["mean"] == pytest.approx(float(right.double().mean()))
+
+
+def test_where_boxes_and_parts_are_known_it_is_told_whether_maps_point_at_them(run, monkeypatch):
+    data = open_data(run.config.data)
+    box, part = np.array([2, 0, 6, 8], dtype=np.float32), np.array([[4.5, 3.5], [np.nan, np.nan]], dtype=np.float32)
+    data.test.annotations = Annotations(marks=lambda _: (box, part))
+    monkeypatch.setattr("protolens.evaluation.methods.open_data", lambda _: data)
+    found = faithfulness(run, ["gradient"], images=60, seed=3, again=True)
+    model, images = run.model(), to_float(data.test.take(drawn(len(data.test), 60, 3)), "cpu")
+    highest = attribute(model, images, None, "gradient", 3).flatten(1).argmax(dim=1)
+    x, y = highest % 8, highest // 8
+    own = found["methods"]["gradient"]
+    assert own["in_box"]["mean"] == pytest.approx(float(((x >= 2) & (x < 6)).double().mean()))
+    near = (x - 4).square() + (y - 3).square() <= (8 * 15 / 224) ** 2
+    assert own["at_parts"]["mean"] == pytest.approx(float(near.double().mean()))
+    assert "in the box" in write_faithfulness(run, found).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ CATALOG = {
     "fashion-mnist": Entry("70,000 pieces of clothing, 28x28 grey, 10 classes", _torchvision("FashionMNIST")),
     "cifar10": Entry("60,000 small photographs, 32x32 colour, 10 classes", _torchvision("CIFAR10")),
     "cub": Entry("11,788 photographs of birds cut to their boxes, 200 classes, or the first 50 of them", open_cub),
+    "cub:whole": Entry("the same photographs, not cut", open_cub),
     "medmnist:NAME": Entry("medical images of MedMNIST v2, from NAME.npz with its own splits", open_medmnist),
     "torchvision:NAME": Entry(
         "any classification set of torchvision, by its class: SVHN, GTSRB, ...", open_torchvision

@@ -1,22 +1,28 @@
-"""Caltech-UCSD Birds-200-2011 (Wah et al. 2011) in its official layout, each bird cut to its bounding box.
+"""Caltech-UCSD Birds-200-2011 (Wah et al. 2011) in its official layout, each bird cut to its bounding box, or whole.
 
-The folder holds images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt and images/.
+The folder holds images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt and images/;
+where it holds parts/part_locs.txt as well, boxes and parts are known to those who ask for them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from protolens.config import DataConfig
 from protolens.data.decode import FORMATS, Pixels, picture_pixels, resized, to_bands
-from protolens.data.images import Images
+from protolens.data.images import NOTHING_KNOWN, Annotations, Images
 from protolens.data.reading import read_split
 from protolens.data.source import Source, data_root
 from protolens.errors import ProtolensError
 
 FOLDERS = ("CUB_200_2011", "CUB_50")  # the official one, and its first 50 classes
 SIDE = 224  # pixels, when data.size says nothing
+WHOLE = "whole"
 Box = tuple[float, float, float, float]
+Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class BirdReader:
     """Pixels and label of each bird by its number. names: paths below folder/images; boxes: left, top, width, height.
 
     The edges of a box are rounded to whole pixels and clipped to the image; what lies inside is resized to a square
-    of `side` pixels, whatever its shape, as ProtoPNet does.
+    of `side` pixels, whatever its shape, as ProtoPNet does. whole: the same of the whole photograph. parts: of each
+    bird [Q, 2], x and y in the photograph, not a number where unseen.
     """
 
     folder: Path
@@ -33,6 +40,8 @@ class BirdReader:
     boxes: list[Box]
     bands: int
     side: int
+    whole: bool = False
+    parts: list[Points] = field(default_factory=list)
 
     def __call__(self, row: int) -> tuple[Pixels, int]:
         """Pixels [C, side, side] and label. Raises ProtolensError for an unreadable file and a box without area."""
@@ -45,23 +54,45 @@ class BirdReader:
         except Exception as reason:  # decoders raise anything at all on damaged files
             raise ProtolensError(f"{path} cannot be read ({reason})") from reason
         height, width = pixels.shape[1:]
+        left, top, right, bottom = (0, 0, width, height) if self.whole else self._box(row, width, height)
+        return resized(pixels[:, top:bottom, left:right], (self.side, self.side)), self.labels[row]
+
+    def _box(self, row: int, width: int, height: int) -> tuple[int, int, int, int]:
         across, down, box_width, box_height = self.boxes[row]
         left, right = _clipped(across, box_width, width)
         top, bottom = _clipped(down, box_height, height)
         if left >= right or top >= bottom:
+            path = self.folder / "images" / self.names[row]
             raise ProtolensError(
                 f"{path} has the box {self.boxes[row]}, which has no area inside its {width} x {height} pixels; mend "
                 "its left, top, width and height in bounding_boxes.txt"
             )
-        return resized(pixels[:, top:bottom, left:right], (self.side, self.side)), self.labels[row]
+        return left, top, right, bottom
+
+    def marks(self, row: int) -> tuple[Points, Points]:
+        """The box [4] and the parts [Q, 2] of a bird, in pixels of what `__call__` gives."""
+        from PIL import Image
+
+        with Image.open(self.folder / "images" / self.names[row], formats=FORMATS) as picture:
+            width, height = picture.size
+        box = self._box(row, width, height)
+        left, top, right, bottom = (0, 0, width, height) if self.whole else box
+        scale = np.array([self.side / (right - left), self.side / (bottom - top)], dtype=np.float32)
+        shift = np.array([left, top], dtype=np.float32)
+        corners = (np.array(box, dtype=np.float32).reshape(2, 2) - shift) * scale
+        return corners.reshape(4), (self.parts[row] - shift) * scale
 
 
-def open_cub(config: DataConfig, _: str = "") -> Source:
+def open_cub(config: DataConfig, cut: str = "") -> Source:
     """The birds below the data root, with their official split.
 
-    Raises ProtolensError when there is no such folder, when its tables or its images are incomplete, and at the first
-    image that cannot be read.
+    cut: "whole" for photographs as they are, else birds in their boxes. Raises ProtolensError when there is no such
+    folder, when its tables or its images are incomplete, and at the first image that cannot be read.
     """
+    if cut not in ("", WHOLE):
+        raise ProtolensError(
+            f"data.name = {config.name}: write cub for birds in their boxes, cub:{WHOLE} for photographs"
+        )
     folder = _find(data_root(config))
     paths = _table(folder / "images.txt")
     split_of = _table(folder / "train_test_split.txt", paths)
@@ -72,14 +103,19 @@ def open_cub(config: DataConfig, _: str = "") -> Source:
     order = list(classes)
     side, bands = config.size or SIDE, config.bands or 3
     parts: dict[str, Images] = {}
-    notes: tuple[str, ...] = (f"Birds were cut to their bounding box and resized to {side} x {side} pixels.",)
+    what = "Photographs were" if cut else "Birds were cut to their bounding box and"
+    notes: tuple[str, ...] = (f"{what} resized to {side} x {side} pixels.",)
+    points = _points(folder / "parts" / "part_locs.txt", paths)
     for split, word in (("training", "1"), ("test", "0")):
         rows = [row for row in paths if split_of[row] == word]
         names = [paths[row] for row in rows]
         labels = [order.index(class_of[row]) for row in rows]
         boxes = [_box(box_of[row], folder / "bounding_boxes.txt") for row in rows]
-        reader = BirdReader(folder, names, labels, boxes, bands, side)
-        parts[split], left_out = read_split(split, reader, names, (bands, side, side), config, len(paths))
+        own = [points[row] for row in rows] if points else []
+        reader = BirdReader(folder, names, labels, boxes, bands, side, bool(cut), own)
+        known = Annotations(marks=reader.marks) if points else NOTHING_KNOWN
+        shape = (bands, side, side)
+        parts[split], left_out = read_split(split, reader, names, shape, config, len(paths), annotations=known)
         notes += left_out
     return Source(tuple(map(_class_name, classes.values())), parts, notes)
 
@@ -122,6 +158,22 @@ def _box(text: str, path: Path) -> Box:
     except ValueError:
         raise ProtolensError(f"{path} holds {text!r} instead of left, top, width and height; mend that line") from None
     return left, top, width, height
+
+
+def _points(path: Path, images: Iterable[str]) -> dict[str, Points]:
+    """Where the parts of each image are, [Q, 2]; nothing without the file. Raises ProtolensError if it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        count = max(int(row[1]) for row in rows)
+        points = {image: np.full((count, 2), np.nan, dtype=np.float32) for image in images}
+        for image, part, x, y, seen in rows:
+            if int(seen) and image in points:
+                points[image][int(part) - 1] = float(x), float(y)
+    except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
+        raise ProtolensError(f"{path} cannot be read ({error}); unpack CUB_200_2011.tgz again") from error
+    return points
 
 
 def _clipped(start: float, length: float, end: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -27,6 +28,19 @@ Reader = Callable[[int], tuple[NDArray[np.uint8], Label]]
 """Pixels [C, H, W] and label of the image with this number; raises ProtolensError. Pickled to worker processes."""
 MaskReader = Callable[[int], NDArray[np.uint8]]
 """Class of each pixel, [H, W], of the image with this number, 255 = none; raises ProtolensError."""
+MarkReader = Callable[[int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""The object's box, [4] as left, top, right, bottom, and its parts, [Q, 2] as x, y, not a number where unseen."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is known of the places in images, by the reader's numbers, in pixels of the images as they are read."""
+
+    mask: MaskReader | None = None
+    marks: MarkReader | None = None
+
+
+NOTHING_KNOWN = Annotations()
 
 
 def hash_pixels(images: NDArray[np.uint8]) -> Hashes:
@@ -48,7 +62,7 @@ class Images(ABC):
     name: "training", "validation" or "test"; labels: [N] int64, or [N, K] int64 zeros and ones where an image can show
     several classes; names: what a person calls each image, "train/31204" for number 31204 of an official file or a path
     below the folder; shape: bands, height, width; rows: numbers of these images in the pixels or the reader, None = all
-    in order; mask_reader: where pixels have classes of their own.
+    in order; annotations: where more is known than labels.
     """
 
     def __init__(
@@ -59,14 +73,14 @@ class Images(ABC):
         shape: tuple[int, int, int],
         rows: Tensor | None = None,
         hashes: Hashes | None = None,
-        mask_reader: MaskReader | None = None,
+        annotations: Annotations = NOTHING_KNOWN,
     ):
         self.name = name
         self.labels = labels
         self.names = names
         self.shape = shape
         self.rows = rows
-        self.mask_reader = mask_reader
+        self.annotations = annotations
         self._known_hashes = hashes
 
     def __len__(self) -> int:
@@ -87,7 +101,7 @@ class Images(ABC):
     @property
     def has_masks(self) -> bool:
         """Whether the class of each pixel is known."""
-        return self.mask_reader is not None
+        return self.annotations.mask is not None
 
     def masks(self, indices: Tensor) -> Tensor:
         """The class of each pixel of the images with these numbers, 255 = none.
@@ -95,13 +109,31 @@ class Images(ABC):
         indices: [B] int64 on the CPU; returns uint8 [B, H, W]. Raises ProtolensError where there are no masks, or one
         cannot be read any more.
         """
-        if self.mask_reader is None:
+        read = self.annotations.mask
+        if read is None:
             raise ProtolensError(f"the {self.name} images have no masks; sets of landcover:FOLDER have them")
         masks = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         rows = self._below(indices).numpy()
         for place in np.argsort(rows, kind="stable").tolist():  # neighbours lie in one file
-            masks[place] = self.mask_reader(int(rows[place]))
+            masks[place] = read(int(rows[place]))
         return torch.from_numpy(masks)
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether the box and the parts of what is shown are known."""
+        return self.annotations.marks is not None
+
+    def marks(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes [B, 4], as left, top, right, bottom, and parts [B, Q, 2], as x, y, of the images with these numbers.
+
+        In pixels of the images as `take` gives them; a part that is not seen is not a number. Raises ProtolensError
+        where none are known.
+        """
+        read = self.annotations.marks
+        if read is None:
+            raise ProtolensError(f"of the {self.name} images no boxes and parts are known; the set cub has them")
+        boxes, points = zip(*(read(row) for row in self._below(indices).tolist()), strict=True)
+        return torch.from_numpy(np.stack(boxes)), torch.from_numpy(np.stack(points))
 
     def _below(self, indices: Tensor) -> Tensor:
         """Numbers in the pixels or the reader of the images with these numbers: [B] -> [B]."""
@@ -129,7 +161,7 @@ class Images(ABC):
             "names": names,
             "rows": self._below(rows),
             "hashes": self.hashes[rows.numpy()],
-            "mask_reader": self.mask_reader,
+            "annotations": self.annotations,
         }
 
 
@@ -144,10 +176,10 @@ class MemoryImages(Images):
         names: Sequence[str],
         rows: Tensor | None = None,
         hashes: Hashes | None = None,
-        mask_reader: MaskReader | None = None,
+        annotations: Annotations = NOTHING_KNOWN,
     ):
         bands, height, width = pixels.shape[1:]
-        super().__init__(name, labels, names, (bands, height, width), rows, hashes, mask_reader)
+        super().__init__(name, labels, names, (bands, height, width), rows, hashes, annotations)
         self.pixels = pixels
 
     def take(self, indices: Tensor) -> Tensor:
@@ -177,9 +209,9 @@ class StreamedImages(Images):
         workers: int = 0,
         rows: Tensor | None = None,
         hashes: Hashes | None = None,
-        mask_reader: MaskReader | None = None,
+        annotations: Annotations = NOTHING_KNOWN,
     ):
-        super().__init__(name, labels, names, shape, rows, hashes, mask_reader)
+        super().__init__(name, labels, names, shape, rows, hashes, annotations)
         self.reader = reader
         self.workers = workers
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from protolens.config import DataConfig
 from protolens.data.decode import FORMATS, SUFFIXES, Pixels, UnreadableError, fit, picture_pixels
-from protolens.data.images import Label, StreamedImages
+from protolens.data.images import Annotations, Label, StreamedImages
 from protolens.data.reading import read_all, read_split
 from protolens.data.source import Source, data_root
 from protolens.errors import ProtolensError
@@ -100,9 +100,8 @@ def open_landcover(config: DataConfig, name: str) -> Source:
     reader = WindowReader(folder, layout, corners, labels, window, config.bands or 3, side)
     names = [f"{layout.tiles[tile][0]}#xywh={left},{top},{window},{window}" for tile, left, top in corners.tolist()]
     shape = (reader.bands, side, side)
-    images, left_out = read_split(
-        "training", reader, names, shape, config, len(names), labels.shape[1:], mask_reader=reader.mask
-    )
+    given = ("training", reader, names, shape, config, len(names), labels.shape[1:])
+    images, left_out = read_split(*given, annotations=Annotations(mask=reader.mask))
     if side != window:
         notes += (f"Windows were resized from {window} x {window} to {side} x {side} pixels.",)
     if isinstance(images, StreamedImages):

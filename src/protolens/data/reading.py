@@ -10,7 +10,16 @@ import torch
 
 from protolens.config import DataConfig
 from protolens.data.decode import quiet_decoders
-from protolens.data.images import HASH_BYTES, Images, MaskReader, MemoryImages, Reader, StreamedImages, hash_pixels
+from protolens.data.images import (
+    HASH_BYTES,
+    NOTHING_KNOWN,
+    Annotations,
+    Images,
+    MemoryImages,
+    Reader,
+    StreamedImages,
+    hash_pixels,
+)
 from protolens.data.progress import progress
 from protolens.errors import ProtolensError
 
@@ -26,7 +35,7 @@ def read_split(
     config: DataConfig,
     total: int,
     label_shape: tuple[int, ...] = (),
-    mask_reader: MaskReader | None = None,
+    annotations: Annotations = NOTHING_KNOWN,
 ) -> tuple[Images, tuple[str, ...]]:
     """All images of a split, and a sentence for each that was left out as unreadable.
 
@@ -50,10 +59,10 @@ def read_split(
     classes = torch.from_numpy(labels)
     images: Images
     if held:
-        images = MemoryImages(split, torch.from_numpy(pixels), classes, names, mask_reader=mask_reader)
+        images = MemoryImages(split, torch.from_numpy(pixels), classes, names, annotations=annotations)
     else:
         images = StreamedImages(
-            split, reader, classes, names, shape, config.workers, hashes=hashes, mask_reader=mask_reader
+            split, reader, classes, names, shape, config.workers, hashes=hashes, annotations=annotations
         )
     if left_out:
         rows = [row for row in range(len(names)) if row not in left_out]

@@ -104,7 +104,7 @@ def measured(
     """
     model, black = pair.values()
     found: dict[str, list[Tensor]] = defaultdict(list)
-    for batch in watched(images, team):
+    for _, batch in watched(images, team):
         said = [answers(each, batch.images) for each in (model, black)]
         several = black.task.several
         same = classes_said(said[0], several) == classes_said(said[1], several)

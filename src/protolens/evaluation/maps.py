@@ -139,12 +139,35 @@ def pointing_game(maps: Tensor, boxes: Tensor, tolerance: int = 0) -> Tensor:
     Zhang et al. 2018, doi:10.1007/s11263-017-1059-x, section 4.1. boxes: [B, 4] as left, top, right, bottom, the last
     two exclusive; tolerance: pixels around it that count too, 15 in the paper. Of equal pixels the share inside counts.
     """
-    _, height, width = maps.shape
-    highest = maps.flatten(1) == maps.flatten(1).amax(dim=1, keepdim=True)
-    rows, columns = torch.arange(height, device=maps.device)[:, None], torch.arange(width, device=maps.device)[None]
+    rows, columns = _places(maps)
     left, above, right, below = (boxes[:, side, None, None] for side in range(4))
     across = (columns >= left - tolerance) & (columns < right + tolerance)
     down = (rows >= above - tolerance) & (rows < below + tolerance)
-    inside = across & down & (right > left) & (below > above)
-    hits = (highest & inside.flatten(1)).sum(dim=1)
-    return hits.double() / highest.sum(dim=1)
+    return _share_of_highest(maps, across & down & (right > left) & (below > above))
+
+
+def pointing_at_parts(maps: Tensor, parts: Tensor, tolerance: float) -> Tensor:
+    """Whether the highest pixel is as near as that to a part that is seen, [B], 1 or 0; not a number without parts.
+
+    parts: [B, Q, 2] as x, y in pixels, not a number where unseen; tolerance: pixels. Of equal pixels the share counts.
+    """
+    rows, columns = _places(maps)
+    # a pixel's middle lies half a pixel from its edge; one part at a time, for images times parts times pixels are many
+    near = torch.zeros_like(maps, dtype=torch.bool)
+    for x, y in parts.movedim(0, -1):
+        apart = (columns + 0.5 - x[:, None, None]).square() + (rows + 0.5 - y[:, None, None]).square()
+        near |= apart <= tolerance**2
+    found = _share_of_highest(maps, near)
+    return torch.where(parts.isnan().any(dim=2).all(dim=1), torch.nan, found)
+
+
+def _places(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers of the rows [H, 1] and of the columns [1, W]."""
+    _, height, width = maps.shape
+    return torch.arange(height, device=maps.device)[:, None], torch.arange(width, device=maps.device)[None]
+
+
+def _share_of_highest(maps: Tensor, inside: Tensor) -> Tensor:
+    """Share of the highest pixels of each map [B, H, W] that are inside [B, H, W]: [B]."""
+    highest = maps.flatten(1) == maps.flatten(1).amax(dim=1, keepdim=True)
+    return (highest & inside.flatten(1)).sum(dim=1).double() / highest.sum(dim=1)

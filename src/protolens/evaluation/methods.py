@@ -31,7 +31,16 @@ from protolens.evaluation.degradation import (
     said_when_kept,
     said_when_removed,
 )
-from protolens.evaluation.maps import complexity, infidelity, max_sensitivity, overlaps, randomised, rank_correlations
+from protolens.evaluation.maps import (
+    complexity,
+    infidelity,
+    max_sensitivity,
+    overlaps,
+    pointing_at_parts,
+    pointing_game,
+    randomised,
+    rank_correlations,
+)
 from protolens.evaluation.scores import wilson_interval
 from protolens.files import read_json, write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest
@@ -45,6 +54,8 @@ CHANGES, NOISES = 5, 50  # of an image for its sensitivity and its infidelity
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 KEPT = 0.2  # share of the pixels that seeds/003 keeps
 FILLINGS: tuple[Filling, ...] = get_args(Filling)
+POINTED = ("in_box", "at_parts")
+REACH = 15 / 224  # of the shorter side: so near a highest pixel has to be to a part (Zhang et al. 2018 take 15 pixels)
 BATCH = 50
 Figures = dict[str, Tensor]  # by name, [B, ...], a row an image
 
@@ -130,14 +141,17 @@ def gathered(
     """The figures of all images by method, and of all methods together; and each method's seconds for an image."""
     parts: dict[str, list[Figures]] = defaultdict(list)
     seconds: dict[str, float] = defaultdict(float)
-    for batch in watched(images, team):
+    for rows, batch in watched(images, team):
         look = Look.at(model, batch.images, batch.labels, asked)
+        marks = tuple(mark.to(team.device) for mark in images.marks(rows)) if images.has_marks else None
         maps = {}
         for name in asked.methods:
             begun = time.monotonic()
             maps[name] = look.maps(name)
             seconds[name] += time.monotonic() - begun
             parts[name].append(look.degraded(maps[name]))
+            if marks:
+                parts[name][-1] |= pointed(maps[name], *marks)
         stacked = torch.stack(list(maps.values()))
         together = {"correlation": rank_correlations(stacked), "overlap": overlaps(stacked, KEPT)}
         parts[""].append({"right": look.right(look.whole), **together})
@@ -149,13 +163,23 @@ def gathered(
     return joined, {name: value / seen for name, value in seconds.items()}
 
 
-def watched(images: Images, team: Team) -> Iterator[Batch]:
-    """The batches of this process, saying how far it is."""
+def watched(images: Images, team: Team) -> Iterator[tuple[Tensor, Batch]]:
+    """The batches of this process, with the numbers of their images [B], saying how far it is."""
     mine = torch.arange(len(images)).tensor_split(team.size)[team.rank].split(BATCH)
     with Narrator(team.leads) as narrator, narrator.counting(f"{BATCH} images each, part", len(mine)) as step:
-        for batch in plain_batches(images, BATCH, team.device, team.rank, team.size):
-            yield batch
+        batches = plain_batches(images, BATCH, team.device, team.rank, team.size)
+        for rows, batch in zip(mine, batches, strict=False):  # of no images there is one empty part
+            yield rows, batch
             step()
+
+
+def pointed(maps: Tensor, boxes: Tensor, parts: Tensor) -> Figures:
+    """Whether the highest pixel of maps [B, H, W] lies in the box, and whether it lies at a part: [B] each."""
+    tolerance = REACH * min(maps.shape[1:])
+    return {
+        "in_box": pointing_game(maps, boxes),
+        "at_parts": pointing_at_parts(maps, parts, tolerance),
+    }
 
 
 @dataclass(frozen=True)
@@ -269,6 +293,7 @@ def summary(
     right = found[""]["right"]
     images, at = len(right), SHARES.index(KEPT)
     correlation, common = (found[""][key].nanmean(dim=0) for key in ("correlation", "overlap"))
+    figures: dict[str, Any] = {}
     content: dict[str, Any] = {
         "images": images,
         "closer": closer,
@@ -276,12 +301,12 @@ def summary(
         "shares": list(SHARES),
         "kept": KEPT,
         "fillings": list(FILLINGS),
-        "methods": {},
+        "methods": figures,
     }
     for row, name in enumerate(methods):
         own = found[name]
         curves = own["kept"].double().mean(dim=0).tolist()
-        content["methods"][name] = {
+        figures[name] = {
             "seconds": seconds[name],
             "curves": dict(zip(FILLINGS, curves, strict=True)),
             "removed": own["removed"].mean(dim=0).tolist(),
@@ -292,6 +317,7 @@ def summary(
             "aopc": mean_of(aopc(SHARES, own["removed"].T, KEPT)),
             "road": mean_of(own["road"]),
             "complexity": mean_of(own["complexity"]),
+            **{key: mean_of(own[key]) for key in POINTED if key in own},
             **{key: mean_of(values) for key, values in closely[name].items()},
             "correlation": numbers(correlation[row]),
             "overlap": numbers(common[row]),

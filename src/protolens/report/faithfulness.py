@@ -80,6 +80,10 @@ MEASURES = (
             "0.02", -1, two),
     Measure("infidelity", "infidelity", "what a map leaves unexplained of changes by noise; 1 is nothing explained",
             -1, two),
+    Measure("in_box", "in the box", "share of images whose highest pixel lies in the object’s box: the pointing game",
+            1, percent),
+    Measure("at_parts", "at a part", "share of images whose highest pixel lies near a part of the object that is seen",
+            1, percent),
     Measure("complexity", "complexity", "entropy of a map in nats: low for few pixels", 0, two),
 )  # fmt: skip
 
@@ -102,7 +106,7 @@ def write_faithfulness(run: Run, found: Mapping[str, Any]) -> Path:
         charts=charts(found, lines),
         fillings=[WORDS[filling] for filling in found["fillings"]],
         left=[(line, left_cells(found, line.name)) for line in lines],
-        measures=MEASURES,
+        measures=measures_of(found),
         measured=[(line, measured_cells(found, line.name)) for line in lines],
         command=command(run, found),
     )
@@ -166,10 +170,16 @@ def left_cells(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return cells
 
 
+def measures_of(found: Mapping[str, Any]) -> list[Measure]:
+    """The columns that there are: boxes and parts are seldom known."""
+    first = next(iter(found["methods"].values()))
+    return [measure for measure in MEASURES if measure.key in first]
+
+
 def measured_cells(found: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """The other figures of a method, and its seconds."""
     own, cells = found["methods"], []
-    for measure in MEASURES:
+    for measure in measures_of(found):
         figure = own[name][measure.key]
         # a control does not look at the model: that it is insensitive and simple is no merit
         values = [
