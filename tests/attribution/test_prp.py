@@ -1,5 +1,6 @@
 """Relevance of prototypes: shares by their definition, and what holds for every model."""
 
+from functools import partial
 from math import copysign
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.prp import Reading, channel_shares, class_relevance, prp
+from protolens.attribution.prp import Reading, brought_nearer, channel_shares, class_relevance, prp
 from protolens.attribution.rules import STABILISER
 from protolens.models import build_model
 from tests.conftest import make_task
@@ -56,7 +57,42 @@ def test_every_model_has_relevance_for_prototypes_and_their_sum_for_a_class(choi
     if (evidence.similarity > 0).any():
         torch.testing.assert_close(maps, torch.stack(alone, dim=1), rtol=1e-3, atol=1e-4 * float(maps.abs().max()))
     found = class_relevance(model, images, targets)
-    torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4 * float(together.abs().max()) + 1e-7)
+    assert found.isfinite().all()
+    with torch.no_grad():
+        zeros = torch.zeros_like(evidence.code[:1])
+        reference = model.similarity_of_codes(zeros) if evidence.code.ndim == 2 else None
+    assert (reference is None) == (evidence.distance is None or evidence.code.ndim > 2)
+    if reference is None:
+        torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4 * float(together.abs().max()) + 1e-7)
+    else:
+        torch.testing.assert_close(model.similarity_of_codes(evidence.code), evidence.similarity)
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
+def test_numbers_of_a_code_have_their_shares_of_what_it_is_nearer_than_zeros(images, features, prototypes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    draw = partial(torch.randn, generator=generator, dtype=torch.double)
+    code, vectors, gained = draw(images, features), draw(prototypes, features), draw(images, prototypes)
+    found = brought_nearer(code, vectors, gained)
+    for b in range(images):
+        for j in range(features):
+            expected = 0.0
+            for p in range(prototypes):
+                nearer = float(vectors[p].square().sum() - (code[b] - vectors[p]).square().sum())
+                own = float(vectors[p, j] ** 2 - (code[b, j] - vectors[p, j]) ** 2)
+                expected += float(gained[b, p]) * own / (nearer + copysign(STABILISER, nearer))
+            assert float(found[b, j]) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("choice", [{"name": "prototypedl"}, {"name": "protovae"}, {"name": "kmex"}], ids=str)
+def test_what_prototypes_add_beyond_a_code_of_zeros_is_shared_out_whole(choice):
+    model, images = build_model(choice, make_task(), 0).eval(), torch.rand(3, 1, 28, 28)
+    with torch.no_grad():
+        evidence = model.evidence(images)
+        gained = evidence.similarity - model.similarity_of_codes(torch.zeros_like(evidence.code[:1]))
+        gained = gained * model.weights_for(evidence)[:, :, 1]
+        shared = brought_nearer(evidence.code, model.prototypes.vectors, gained)
+    torch.testing.assert_close(shared.sum(dim=1), gained.sum(dim=1), rtol=1e-3, atol=1e-4)
 
 
 def test_rows_of_a_last_layer_have_the_relevance_of_their_logits():

@@ -36,11 +36,17 @@ def prp(model: PrototypeModel, images: Tensor, prototypes: Sequence[int], compos
 def class_relevance(model: PrototypeModel, images: Tensor, targets: Tensor, composite: str = DEFAULT) -> Tensor:
     """Relevance of every pixel and band for what all prototypes add to the logit of a class: [B, C, H, W].
 
-    targets: [B], the class of each image.
+    targets: [B], the class of each image. Where whole codes are compared by distance, `brought_nearer` divides what is
+    added; else `channel_shares`.
     """
     reading = Reading(model, images, composite)
-    weights = model.weights_for(reading.evidence)[torch.arange(len(images)), :, targets]
-    return reading.relevance(weights.detach())
+    weights = model.weights_for(reading.evidence)[torch.arange(len(images)), :, targets].detach()
+    with torch.no_grad():
+        reference = None if reading.code.ndim > 2 else model.similarity_of_codes(torch.zeros_like(reading.code[:1]))
+    if reference is None:
+        return reading.relevance(weights)
+    gained = weights * (reading.evidence.similarity - reference)
+    return reading.flow.relevance(reading.code, brought_nearer(reading.code.detach(), model.prototypes.vectors, gained))
 
 
 class Reading:
@@ -66,6 +72,19 @@ class Reading:
             weight = weights[:, number].view(-1, *[1] * (code.ndim - 1))
             total += weight * part * shares
         return self.flow.relevance(self.code, total)
+
+
+@torch.no_grad()
+def brought_nearer(code: Tensor, vectors: Tensor, gained: Tensor) -> Tensor:
+    """What each number of a code gains over a code of zeros: [B, D], whose sum over D is that of gained over P.
+
+    code: [B, D]; vectors: [P, D]; gained: [B, P], what the similarity to each prototype adds beyond that of a code of
+    zeros. A number brings z (2 p - z) of the squared distance that the code is nearer; it has that share of what is
+    gained. The rescale rule (Shrikumar, Greenside, Kundaje 2017, arXiv:1704.02685, sec. 3.5.1) for a distance.
+    """
+    nearer = 2 * code @ vectors.T - code.square().sum(dim=1, keepdim=True)
+    rate = gained / stabilised(nearer, STABILISER)
+    return code * (2 * rate @ vectors - code * rate.sum(dim=1, keepdim=True))
 
 
 def channel_shares(code: Tensor, vector: Tensor, *, near: bool) -> Tensor:

@@ -148,6 +148,10 @@ class KMEx(ReadsNetwork):
         distance = expanded_distance(code, vectors).sqrt() if map_of_places else euclidean(code, vectors)
         return log_ratio(distance), distance
 
+    def similarity_of_codes(self, code: Tensor) -> Tensor | None:
+        similarity, distance = self.alike(code)
+        return None if distance is None or self.settings.places == "map" else similarity
+
     def speakers(self, similarity: Tensor) -> Tensor:
         """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
         slots = slots_of(self.prototypes.class_of, len(self.task.classes))

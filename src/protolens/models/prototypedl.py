@@ -73,9 +73,12 @@ class PrototypeDL(PrototypeModel):
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.encoder(images).flatten(1)
+        similarity = self.similarity_of_codes(code)
+        return Evidence(logits=self.head(-similarity), similarity=similarity, code=code, distance=-similarity)
+
+    def similarity_of_codes(self, code: Tensor) -> Tensor:
         measure = squared_euclidean if self.settings.squared else euclidean
-        distance = measure(code, self.prototypes.vectors)
-        return Evidence(logits=self.head(distance), similarity=-distance, code=code, distance=distance)
+        return -measure(code, self.prototypes.vectors)
 
     def prototype_weights(self) -> Tensor:
         return -self.head.weight.T

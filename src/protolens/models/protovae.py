@@ -79,8 +79,7 @@ class ProtoVAE(PrototypeModel):
         code = mean
         if self.settings.sampling and self.training:
             code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        measure = squared_euclidean if self.settings.squared else euclidean
-        distance = measure(code, self.prototypes.vectors)
+        distance = self._distance(code)
         similarity = log_ratio(distance, self.settings.epsilon)
         return VariationalEvidence(
             logits=self.head(similarity),
@@ -90,6 +89,13 @@ class ProtoVAE(PrototypeModel):
             mean=mean,
             log_variance=log_variance,
         )
+
+    def _distance(self, code: Tensor) -> Tensor:
+        measure = squared_euclidean if self.settings.squared else euclidean
+        return measure(code, self.prototypes.vectors)
+
+    def similarity_of_codes(self, code: Tensor) -> Tensor:
+        return log_ratio(self._distance(code), self.settings.epsilon)
 
     def prototype_weights(self) -> Tensor:
         return self.head.weight.T
