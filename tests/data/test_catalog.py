@@ -42,6 +42,7 @@ def test_the_catalog_has_a_line_about_each_name():
         "fashion-mnist",
         "cifar10",
         "cub",
+        "cub:whole",
         "medmnist:NAME",
         "torchvision:NAME",
         "landcover:FOLDER",

@@ -99,6 +99,12 @@ def test_sensitivity_is_the_largest_relative_change_over_the_samples():
     assert max_sensitivity(lambda given: torch.ones(len(given), 6, 6), images).tolist() == [0.0] * 3
 
 
+def test_the_sensitivity_of_a_map_of_zeros_is_undefined():
+    images = torch.rand(2, 1, 6, 6)
+    found = max_sensitivity(lambda seen: seen[:, 0] * (images[:, 0] > 2), images)
+    assert found.isnan().all()
+
+
 def test_infidelity_is_captum_s_with_the_best_scale():
     model, images, targets = network(), torch.rand(3, 1, 8, 8), torch.tensor([0, 3, 1])
     maps, noise = attribute(model, images, targets, "integrated-gradients"), []

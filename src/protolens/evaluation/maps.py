@@ -78,16 +78,16 @@ def max_sensitivity(explain: Explain, images: Tensor, radius: float = 0.02, samp
     """The most that a map changes, as a share of its length, when the image does by no more than a radius: [B].
 
     Yeh et al. 2019, arXiv:1901.09392, definition 2, by so many samples, uniform within the radius of each pixel. Low is
-    good; 0 for a map that does not look at the image.
+    good; 0 for a map that does not look at the image, and not a number for one of zeros.
     """
     whole = explain(images).flatten(1).double()
-    length, worst = whole.norm(dim=1).clamp_min(1e-12), whole.new_zeros(len(images))
+    length, worst = whole.norm(dim=1), whole.new_zeros(len(images))
     for sample in range(samples):
         generator = Generator().manual_seed(seed_of(seed, "sensitivity", sample))
         moved = (2 * torch.rand(images.shape[1:], generator=generator) - 1).to(images) * radius
         changed = explain((images + moved).clamp(0, 1)).flatten(1).double()
-        worst = torch.maximum(worst, (changed - whole).norm(dim=1) / length)
-    return worst
+        worst = torch.maximum(worst, (changed - whole).norm(dim=1))
+    return torch.where(length > 0, worst / length, torch.nan)
 
 
 @torch.no_grad()

@@ -164,11 +164,16 @@ def gathered(
 
 
 def watched(images: Images, team: Team) -> Iterator[tuple[Tensor, Batch]]:
-    """The batches of this process, with the numbers of their images [B], saying how far it is."""
+    """The batches of this process, with the numbers of their images [B], saying how far it is.
+
+    Raises ProtolensError in all processes where one would have none.
+    """
+    if len(images) < team.size:
+        raise ProtolensError(f"{len(images)} images are too few for {team.size} processes")
     mine = torch.arange(len(images)).tensor_split(team.size)[team.rank].split(BATCH)
     with Narrator(team.leads) as narrator, narrator.counting(f"{BATCH} images each, part", len(mine)) as step:
         batches = plain_batches(images, BATCH, team.device, team.rank, team.size)
-        for rows, batch in zip(mine, batches, strict=False):  # of no images there is one empty part
+        for rows, batch in zip(mine, batches, strict=True):
             yield rows, batch
             step()
 

@@ -98,8 +98,9 @@ def receptive_boxes(network: nn.Module, bands: int, size: tuple[int, int]) -> Te
     network: [B, bands, H, W] -> [B, C, h, w]; size: height and width of the images. Returns int64 [h, w, 4]: left, top,
     right, bottom in pixels, right and bottom exclusive; zeros where no pixel reaches. Convolutions, pooling of all
     kinds, normalisations, squeeze-excitation and the activations of torch.nn pass NaN on; torch.fmax, torch.nan_to_num,
-    comparisons and torch.where do not, and boxes of networks that use them are too small. Raises ProtolensError when
-    the network cannot take such images.
+    comparisons and torch.where do not, and boxes of networks that use them are too small. A maximum of padding alone is
+    -inf, and where later weights make that not a number, boxes are too large. Raises ProtolensError when the network
+    cannot take such images.
     """
     places = map_size(network, bands, size)
     still = copy.deepcopy(network).to("cpu", torch.float32).eval()

@@ -24,6 +24,13 @@ def name_of(run: Run) -> str:
     return run.folder.resolve().name
 
 
+def head_of(run: Run) -> dict[str, str]:
+    """What stands above every page of a run."""
+    data = run.facts["data"]
+    model = model_words(run.facts, len(run.prototypes))
+    return {"name": name_of(run), "model": model, "shape": shape_words(data), "set": data["name"]}
+
+
 def path_of(folder: Path) -> str:
     """The folder as a person in the working directory would type it."""
     path = folder.resolve()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from protolens.data.pictures import to_png
 from protolens.explanation import Comparison
 from protolens.files import write_bytes, write_json, write_text
-from protolens.report.about import model_words, name_of, path_of, shape_words
+from protolens.report.about import head_of, name_of, path_of
 from protolens.report.colours import adds_to_colours, scale_colours
 from protolens.report.figures import Cell, Line, draw
 from protolens.report.gallery import short_name
@@ -76,10 +76,7 @@ def write_comparison(run: Run, comparison: Comparison, folder: Path) -> Path:
     agreement = agreements(comparison)
     page = render(
         "comparison.html",
-        name=name_of(run),
-        model=model_words(run.facts, len(run.prototypes)),
-        shape=shape_words(run.facts["data"]),
-        set=run.facts["data"]["name"],
+        **head_of(run),
         sentence=sentence(comparison, agreement),
         methods=methods,
         rows=rows,

@@ -7,7 +7,7 @@ from pathlib import Path
 from protolens.data.pictures import to_png
 from protolens.explanation import Explanation, heat_map
 from protolens.files import write_bytes, write_json, write_text
-from protolens.report.about import model_words, name_of, shape_words
+from protolens.report.about import head_of, name_of
 from protolens.report.figures import Cell, Line, draw
 from protolens.report.gallery import read_prototypes
 from protolens.report.numbers import counted
@@ -42,10 +42,7 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
         ]
     page = render(
         "explanations.html",
-        name=name_of(run),
-        model=model_words(run.facts, len(prototypes)),
-        shape=shape_words(run.facts["data"]),
-        set=run.facts["data"]["name"],
+        **head_of(run),
         sentence=f"{counted(len(whys), 'image')}, each with the prototypes that decided it.",
         whys=whys,
         scale=painter.scale if painter else None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protolens.files import write_text
-from protolens.report.about import model_words, name_of, path_of, shape_words
+from protolens.report.about import head_of, path_of
 from protolens.report.charts import MUTED, TEXT, Chart, set_height, to_svg
 from protolens.report.comparison import TITLES
 from protolens.report.numbers import SPACE, counted, fixed, percent, three
@@ -93,10 +93,7 @@ def write_faithfulness(run: Run, found: Mapping[str, Any]) -> Path:
     lines = lines_of(list(found["methods"]))
     page = render(
         PAGE,
-        name=name_of(run),
-        model=model_words(run.facts, len(run.prototypes)),
-        shape=shape_words(run.facts["data"]),
-        set=run.facts["data"]["name"],
+        **head_of(run),
         answer=answer(found),
         images=counted(found["images"], "test image"),
         closer=counted(found["closer"], "image"),

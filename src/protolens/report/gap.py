@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from protolens.data.pictures import to_png
 from protolens.explanation import Comparison
 from protolens.files import write_bytes, write_text
-from protolens.report.about import model_words, name_of, path_of, shape_words
+from protolens.report.about import head_of, path_of
 from protolens.report.colours import adds_to_colours, scale_colours
 from protolens.report.comparison import FULL, TITLES, end_of
 from protolens.report.figures import Cell, Line, draw
@@ -48,10 +48,7 @@ def write_gap(run: Run, found: Mapping[str, Any], own: Comparison, black: Compar
     write_bytes(run.folder / FIGURE, draw(lines_of(rows, heads)))
     page = render(
         PAGE,
-        name=name_of(run),
-        model=model_words(run.facts, len(run.prototypes)),
-        shape=shape_words(run.facts["data"]),
-        set=run.facts["data"]["name"],
+        **head_of(run),
         answer=answer(found),
         images=counted(found["images"], "test image"),
         agreement=figure(found["agreement"], percent),

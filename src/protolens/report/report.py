@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from protolens.files import read_json, write_bytes, write_text
-from protolens.report.about import again_section, data_section, model_words, name_of, path_of, shape_words
+from protolens.report.about import again_section, data_section, head_of, path_of
 from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
@@ -36,10 +36,7 @@ def write_report(run: Run | Path | str) -> Path:
     several = data.get("several", False)
     page = render(
         "report.html",
-        name=name_of(run),
-        model=model_words(run.facts, len(prototypes)),
-        shape=shape_words(data),
-        set=data["name"],
+        **head_of(run),
         command=f"protolens evaluate {path_of(run.folder)}",
         verdict=verdict(evaluation, data) if evaluation else None,
         data=data_section(run),
