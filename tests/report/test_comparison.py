@@ -13,6 +13,7 @@ from protolens.errors import ProtolensError
 from protolens.evaluation.maps import spearman
 from protolens.explanation import compare_methods
 from protolens.report import write_comparison
+from protolens.report.about import option_words
 from protolens.train import Run, fit
 from tests.conftest import digits_run
 
@@ -109,3 +110,10 @@ def test_a_several_class_set_draws_images_that_show_each_class():
 def test_methods_are_checked_before_any_work(run):
     with pytest.raises(ProtolensError, match="edge is not a method; did you mean edges"):
         compare_methods(run, ["lime", "edge"])
+
+
+def test_the_command_tells_options_that_all_methods_share():
+    assert option_words([{"samples": 300}, {}, {"samples": 300, "precision": "bfloat16"}]) == [
+        *("--samples", "300", "--precision", "bfloat16")
+    ]
+    assert option_words(FEW.values()) == []

@@ -4,9 +4,9 @@ May use: models, nn, config. Everything works on batches, from seeds, and leaves
 """
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.methods import CONTROLS, METHODS, PRECISIONS, attribute, check_methods, methods_that_fail
+from protolens.attribution.methods import CONTROLS, METHODS, attribute, check_methods, methods_that_fail
 from protolens.attribution.occlusion import chance
-from protolens.attribution.perturbation import superpixels
+from protolens.attribution.perturbation import Answer, check_precision, in_precision, superpixels
 from protolens.attribution.prp import class_relevance, prp
 from protolens.attribution.rules import COMPOSITES
 
@@ -14,11 +14,13 @@ __all__ = [
     "COMPOSITES",
     "CONTROLS",
     "METHODS",
-    "PRECISIONS",
+    "Answer",
     "attribute",
     "chance",
     "check_methods",
+    "check_precision",
     "class_relevance",
+    "in_precision",
     "lrp",
     "methods_that_fail",
     "prp",

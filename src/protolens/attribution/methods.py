@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,12 @@ from protolens.attribution import gradients, occlusion
 from protolens.attribution.kernel_shap import kernel_shap
 from protolens.attribution.lime import lime
 from protolens.attribution.lrp import DEFAULT, lrp
-from protolens.attribution.perturbation import Answer, Fill, superpixels
+from protolens.attribution.perturbation import Answer, Fill, Precision, in_precision, superpixels
 from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
 from protolens.attribution.prp import class_relevance, prp
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import try_out, upsampled
-
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,12 @@ class Question:
 
         precision: of the network's arithmetic. Raises ProtolensError for an unknown one.
         """
-        if precision not in PRECISIONS:
-            raise ProtolensError(f"{precision} is not a precision{did_you_mean(precision, PRECISIONS)}")
+        logits = in_precision(self.logits, precision)
         several = getattr(getattr(self.model, "task", None), "several", False)
 
         def answer(images: Tensor) -> Tensor:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                logits = self.logits(images).float()
-            return logits.sigmoid() if several else logits.softmax(dim=1)
+            said = logits(images)
+            return said.sigmoid() if several else said.softmax(dim=1)
 
         return answer
 
@@ -212,7 +207,8 @@ def attribute(
     evaluation mode and leaves the model, its gradients and the global random state as they were. Raises ProtolensError
     for unknown names and bad input.
     """
-    (function,) = (METHODS[name] for name in check_methods([method]))
+    check_methods([method])
+    function = METHODS[method]
     known = list(inspect.signature(function).parameters)[1:]
     wrong = next((name for name in options if name not in known), None)
     if wrong:

@@ -1,18 +1,37 @@
 """What a classifier says when parts of an image are hidden: the ground of LIME and KernelSHAP."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protolens.errors import ProtolensError
+from protolens.errors import ProtolensError, did_you_mean
 
 Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 Fill = Literal["segment", "image", "black"]
 Plan = tuple[Tensor, Callable[[Tensor], Tensor]]
+Precision = Literal["float32", "bfloat16"]
 BYTES_AT_ONCE = 4 << 20  # of perturbed images; more fits no cache, and all of them no memory
+
+
+def check_precision(name: str) -> None:
+    """Raise ProtolensError for arithmetic that is not known."""
+    known = get_args(Precision)
+    if name not in known:
+        raise ProtolensError(f"{name} is not a precision{did_you_mean(name, known)}")
+
+
+def in_precision(answer: Answer, precision: str) -> Answer:
+    """The same answer, computed by arithmetic of that precision and given as float32."""
+    check_precision(precision)
+
+    def rounded(images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return answer(images).float()
+
+    return rounded
 
 
 def superpixels(images: Tensor, segments: int = 50) -> Tensor:

@@ -5,18 +5,17 @@ replaced by decides much (Rong et al. 2022, arXiv:2202.00449), so there are seve
 belong beside every map. Everything is batched over images; nothing here knows where a map comes from.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from protolens.attribution import chance
+from protolens.attribution import Answer, chance
 from protolens.config import seed_of
 from protolens.data import gaussian_kernel
 
-Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of each, [N, K]
 Filling = Literal["salt-and-pepper", "black", "mean", "blur", "inpaint"]
 IMAGES_AT_ONCE = 500
 

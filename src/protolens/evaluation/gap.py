@@ -49,11 +49,11 @@ def explanation_gap(
     data = open_data(run.config.data)
     refuse_other_images(run, data)
     with assemble(device) as team:
-        pair = {"model": model.to(team.device), "black box": black.to(team.device)}
-        before = [state_digest(each) for each in pair.values()]
+        pair = (model.to(team.device), black.to(team.device))
+        before = [state_digest(each) for each in pair]
         test = data.test.subset("test", drawn(len(data.test), images, seed))
         found = measured(pair, test, methods, seed, options, team)
-        assert [state_digest(each) for each in pair.values()] == before, "measuring changed a model"
+        assert [state_digest(each) for each in pair] == before, "measuring changed a model"
     content = {
         "model": before[0],
         "black_box": before[1],
@@ -89,7 +89,7 @@ def counterparts(run: Run, other: Run | Path | str | None) -> tuple[PrototypeMod
 
 
 def measured(
-    pair: Mapping[str, PrototypeModel],
+    pair: tuple[PrototypeModel, PrototypeModel],
     images: Images,
     methods: Sequence[str],
     seed: int,
@@ -102,10 +102,10 @@ def measured(
     others: what the model says itself (own), the same method's map of the model (same), and the image's edges, which
     know neither.
     """
-    model, black = pair.values()
+    model, black = pair
     found: dict[str, list[Tensor]] = defaultdict(list)
     for _, batch in watched(images, team):
-        said = [answers(each, batch.images) for each in (model, black)]
+        said = [answers(each, batch.images) for each in pair]
         several = black.task.several
         same = classes_said(said[0], several) == classes_said(said[1], several)
         found["agreement"].append(same.all(dim=1))

@@ -10,8 +10,9 @@ from typing import TypeVar
 import torch
 from torch import Generator, Tensor, nn
 
+from protolens.attribution import Answer
 from protolens.config import seed_of
-from protolens.evaluation.degradation import Answer, top
+from protolens.evaluation.degradation import top
 
 Network = TypeVar("Network", bound=nn.Module)
 Explain = Callable[[Tensor], Tensor]  # images [N, C, H, W] to maps [N, H, W]

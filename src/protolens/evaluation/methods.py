@@ -17,12 +17,11 @@ from typing import Any, get_args
 import torch
 from torch import Generator, Tensor
 
-from protolens.attribution import CONTROLS, PRECISIONS, attribute, check_methods
+from protolens.attribution import CONTROLS, attribute, check_methods, check_precision, in_precision
 from protolens.config import seed_of
 from protolens.data import Batch, Images, open_data, plain_batches
-from protolens.errors import ProtolensError, did_you_mean
+from protolens.errors import ProtolensError
 from protolens.evaluation.degradation import (
-    Answer,
     Filling,
     aopc,
     area,
@@ -100,8 +99,7 @@ def faithfulness(
     """
     run = Run.open(run)
     chosen = tuple(dict.fromkeys((*check_methods(methods), *CONTROLS)))
-    if precision not in PRECISIONS:
-        raise ProtolensError(f"{precision} is not a precision{did_you_mean(precision, PRECISIONS)}")
+    check_precision(precision)
     if images < 2:
         raise ProtolensError(f"{images} images are too few: an interval needs 2 or more")
     asked, path = Asked(chosen, images, seed, options or {}, precision), run.folder / FILE
@@ -203,7 +201,7 @@ class Look:
     def at(cls, model: PrototypeModel, images: Tensor, labels: Tensor, asked: Asked) -> "Look":
         """A batch. images: [B, C, H, W] in [0, 1]; labels: [B], or [B, K] zeros and ones."""
         with evaluation_mode(model):
-            logits = answers(model, asked.precision)(images)
+            logits = in_precision(model, asked.precision)(images)
         return cls(model, images, labels, logits.argmax(dim=1), logits, asked)
 
     def maps(self, method: str, images: Tensor | None = None, model: PrototypeModel | None = None) -> Tensor:
@@ -230,7 +228,7 @@ class Look:
         highest pixels of each share alone, the rest blurred, and without them, of one value, [B, S]; road: the area
         between what is right without the lowest and without the highest pixels, inpainted [B].
         """
-        order, answer = ranks(maps, self.asked.seed), answers(self.model, self.asked.precision)
+        order, answer = ranks(maps, self.asked.seed), in_precision(self.model, self.asked.precision)
         given = (self.images, order, SHARES)
         with evaluation_mode(self.model):
             kept = {name: said_when_kept(answer, *given, name, self.asked.seed) for name in FILLINGS}
@@ -248,23 +246,13 @@ class Look:
         }
 
 
-def answers(model: PrototypeModel, precision: str) -> Answer:
-    """What a model says of images [N, C, H, W] as logits [N, K], by arithmetic of that precision."""
-
-    def answer(images: Tensor) -> Tensor:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return model(images).float()
-
-    return answer
-
-
 def looked_closely(model: PrototypeModel, images: Images, asked: Asked, device: torch.device) -> dict[str, Figures]:
     """Sensitivity, infidelity, and the rank correlation with maps of the same model with shuffled weights."""
     found = {}
     (batch,) = plain_batches(images, len(images), device)
     look = Look.at(model, batch.images, batch.labels, asked)
     *_, (_, shuffled) = randomised(model, asked.seed)
-    answer = answers(model, asked.precision)
+    answer = in_precision(model, asked.precision)
     for name in told(asked.methods, "closer look, method"):
         maps = look.maps(name)
         explain = lambda changed, name=name: look.maps(name, changed)  # noqa: E731

@@ -36,6 +36,7 @@ class Comparison:
     seconds: Mapping[str, float]  # that each method took for all images
     seed: int
     each: int  # images of a class that were drawn from validation; 0 for files
+    options: Mapping[str, Mapping[str, Any]]  # of methods, by name
 
 
 def compare_methods(
@@ -98,6 +99,7 @@ def compared(
         seconds,
         seed,
         each,
+        options or {},
     )
 
 

@@ -4,7 +4,7 @@ import importlib
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,15 @@ def path_of(folder: Path) -> str:
     path = folder.resolve()
     below = path.is_relative_to(Path.cwd())
     return shlex.quote(os.fspath(path.relative_to(Path.cwd())) if below and path != Path.cwd() else str(folder))
+
+
+def option_words(options: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to type for the options of methods; one that differs between methods cannot be typed."""
+    given, words = list(options), []
+    for name in ("samples", "precision"):
+        values = {own[name] for own in given if name in own}
+        words += [f"--{name}", str(*values)] if len(values) == 1 else []
+    return words
 
 
 def model_words(facts: Mapping[str, Any], prototypes: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from protolens.data.pictures import to_png
 from protolens.explanation import Comparison
 from protolens.files import write_bytes, write_json, write_text
-from protolens.report.about import head_of, name_of, path_of
+from protolens.report.about import head_of, name_of, option_words, path_of
 from protolens.report.colours import adds_to_colours, scale_colours
 from protolens.report.figures import Cell, Line, draw
 from protolens.report.gallery import short_name
@@ -168,6 +168,7 @@ def command(run: Run, comparison: Comparison) -> str:
     if not comparison.each:
         words += [shlex.quote(subject.image) for subject in comparison.subjects]
     words += ["--method", ",".join(comparison.maps), "--seed", str(comparison.seed)]
+    words += option_words(comparison.options.get(name, {}) for name in comparison.maps)
     return " ".join([*words, "--each", str(comparison.each)] if comparison.each else words)
 
 

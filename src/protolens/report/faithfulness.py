@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protolens.files import write_text
-from protolens.report.about import head_of, path_of
+from protolens.report.about import head_of, option_words, path_of
 from protolens.report.charts import MUTED, TEXT, Chart, set_height, to_svg
 from protolens.report.comparison import TITLES
-from protolens.report.numbers import SPACE, counted, fixed, percent, three
+from protolens.report.numbers import SPACE, counted, percent, three, two
 from protolens.report.page import render
 from protolens.report.scatter import COLOURS
 from protolens.train import Run
@@ -48,11 +48,6 @@ class Line:
     def dash_array(self) -> str:
         """For SVG, in pixels."""
         return " ".join(f"{1.5 * dash:g}" for dash in self.dashes)
-
-
-def two(value: float) -> str:
-    """With two decimals."""
-    return fixed(value, 2)
 
 
 @dataclass(frozen=True)
@@ -248,6 +243,5 @@ def command(run: Run, found: Mapping[str, Any]) -> str:
     asked = found["asked"]
     words = ["protolens evaluate", path_of(run.folder), "--method", ",".join(asked["methods"])]
     words += ["--images", str(asked["images"]), "--seed", str(asked["seed"])]
-    samples = {options["samples"] for options in asked["options"].values() if "samples" in options}
-    words += ["--samples", str(*samples)] if len(samples) == 1 else []
-    return " ".join([*words, *(["--precision", asked["precision"]] if asked["precision"] != "float32" else [])])
+    classifier = {"precision": asked["precision"]} if asked["precision"] != "float32" else {}
+    return " ".join([*words, *option_words([*asked["options"].values(), classifier])])

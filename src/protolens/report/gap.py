@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from protolens.data.pictures import to_png
 from protolens.explanation import Comparison
 from protolens.files import write_bytes, write_text
-from protolens.report.about import head_of, path_of
+from protolens.report.about import head_of, option_words, path_of
 from protolens.report.colours import adds_to_colours, scale_colours
 from protolens.report.comparison import FULL, TITLES, end_of
 from protolens.report.figures import Cell, Line, draw
-from protolens.report.numbers import counted, fixed, percent
+from protolens.report.numbers import counted, fixed, percent, two
 from protolens.report.page import render
 from protolens.report.pictures import Picture
 from protolens.train import Run
@@ -53,7 +53,6 @@ def write_gap(run: Run, found: Mapping[str, Any], own: Comparison, black: Compar
         images=counted(found["images"], "test image"),
         agreement=figure(found["agreement"], percent),
         methods=[(TITLES[name], cells_of(own)) for name, own in found["methods"].items()],
-        title=TITLES[method],
         heads=heads,
         rows=rows,
         full=percent(FULL),
@@ -112,11 +111,6 @@ def cells_of(own: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def two(value: float) -> str:
-    """With two decimals."""
-    return fixed(value, 2)
-
-
 def figure(found: Mapping[str, Any], write: Callable[[float], str]) -> str:
     """A mean with its interval."""
     if found["mean"] is None:
@@ -148,4 +142,5 @@ def command(run: Run, found: Mapping[str, Any]) -> str:
     """What to type to get the same."""
     beside = "--beside" if found["beside"] is None else f"--beside {found['beside']}"
     words = ["protolens evaluate", path_of(run.folder), beside, "--method", ",".join(found["methods"])]
-    return " ".join([*words, "--images", str(found["images"]), "--seed", str(found["seed"])])
+    words += ["--images", str(found["images"]), "--seed", str(found["seed"])]
+    return " ".join([*words, *option_words(found["options"].values())])

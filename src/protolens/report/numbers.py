@@ -40,6 +40,11 @@ def fixed(value: float, places: int) -> str:
     return (text.strip("-0.,") and text.replace("-", MINUS)) or text.lstrip("-")
 
 
+def two(value: float) -> str:
+    """With two decimals."""
+    return fixed(value, 2)
+
+
 def signed(value: float, places: int) -> str:
     """The same with its sign, also where it is positive."""
     text = fixed(value, places)
