@@ -65,14 +65,14 @@ def check_segments(images: Tensor, segments: Tensor) -> Tensor:
 
 
 def fill_of(images: Tensor, segments: Tensor, fill: Fill) -> Tensor:
-    """What is seen where a segment is hidden, [B, C, H, W]: its own mean, the image's mean, or black.
+    """What is seen where a segment is hidden: its own mean, [B, C, H, W], or the image's mean or black, [B, C, 1, 1].
 
     The package lime shows a segment's own mean, which hides little of a stroke on black.
     """
     if fill == "black":
-        return torch.zeros_like(images)
+        return torch.zeros_like(images[:, :, :1, :1])
     if fill == "image":
-        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+        return images.mean(dim=(2, 3), keepdim=True)
     flat, number = images.flatten(2), segments.flatten(1)
     count = int(number.max()) + 1
     sums = images.new_zeros(len(images), flat.shape[1], count)
@@ -86,8 +86,9 @@ def fill_of(images: Tensor, segments: Tensor, fill: Fill) -> Tensor:
 def answers(answer: Answer, images: Tensor, hidden: Tensor, segments: Tensor, kept: Tensor, targets: Tensor) -> Tensor:
     """What is said of the target class when some segments are hidden: [B, M], float64.
 
-    images, hidden: [B, C, H, W], shown and not; segments: [B, H, W]; kept: [M, d] booleans, the same hidings for each
-    image; targets: [B]. Images and hidings go together through the classifier, so many as fit BYTES_AT_ONCE.
+    images: [B, C, H, W]; hidden: what is seen instead, of the same shape or [B, C, 1, 1]; segments: [B, H, W]; kept:
+    [M, d] booleans, the same hidings for each image; targets: [B]. Images and hidings go together through the
+    classifier, so many as fit BYTES_AT_ONCE.
     """
     number, kept = segments.flatten(1), kept.to(images.device)
     # convolutions are a third faster with bands last

@@ -54,7 +54,9 @@ def build_model(chosen: Mapping[str, Any], task: Task, seed: int, where: str = "
     # torch's layers draw their weights from the global generator: lend it a seed, then put it back
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
-        return model(settings, task)
+        built = model(settings, task)
+    # convolutions and poolings of a CPU take a half to a third of the time where bands lie last
+    return built.to(memory_format=torch.channels_last)
 
 
 def _settings_of(name: str, chosen: Mapping[str, Any], where: str) -> Any:

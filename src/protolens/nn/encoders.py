@@ -49,8 +49,9 @@ class SmallEncoder(nn.Sequential):
 
     def __init__(self, bands: int, features: int = 128):
         super().__init__(
-            *(nn.Conv2d(bands, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            # the maximum first: the same numbers, and a quarter of them to rectify
+            *(nn.Conv2d(bands, 32, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(32, 64, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
             # any image size ends in the same grid, so the dense layer does not depend on it
             *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * 16, features), nn.ReLU()),
         )

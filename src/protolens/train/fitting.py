@@ -56,7 +56,7 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
         check_afterwards(stages, where, data.task.several)
         record = Record(Path(folder), complete(run, model, stages), data, team.leads)
         with Narrator(team.leads) as narrator:
-            model.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(team.device)
             training = Training(run, data, model, team, record, narrator, asked)
             position = train(training, stages, resume)
         if team.leads:
