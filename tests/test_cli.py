@@ -148,6 +148,10 @@ def test_words_for_whole_sets_and_for_images_do_not_mix(run, capsys, tmp_path):
     assert fails(capsys, *words) == "explain takes image files or --data, not both; leave x.png out"
     assert fails(capsys, "explain", run, "--split", "training").startswith("--split is for a whole set; name one with")
     assert "--skip-unreadable is for a whole set" in fails(capsys, "explain", run, "x.png", "--skip-unreadable")
+    assert "neither image files nor --data" in fails(capsys, *words, "--each", "2")
+    assert "neither image files nor --data" in fails(
+        capsys, "explain", run, "x.png", "--method", "edges", "--each", "2"
+    )
     words = ["explain", run, "--data", "digits", "--out", tmp_path / "out"]
     assert "did you mean lime?" in fails(capsys, *words, "--method", "edges,lme")
     assert "which only evaluate reads" in fails(capsys, *words, "--split", "test")

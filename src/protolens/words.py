@@ -117,9 +117,7 @@ def words_of_explain(explain: Parser) -> None:
     explain.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="image files")
     explain.add_argument("--target", help="explain the logit of this class instead of the predicted one")
     words_of_methods(explain, "compare maps of these methods, or of all")
-    explain.add_argument(
-        "--each", type=int, default=3, help="without IMAGE: validation images of each class to draw (default: 3)"
-    )
+    explain.add_argument("--each", type=int, help="without IMAGE: validation images of each class to draw (default: 3)")
     explain.add_argument("--seed", type=int, default=0, help="draws images, and all that methods draw (default: 0)")
     explain.add_argument(
         "--out", type=Path, help="folder for page, figure and JSON (default: RUN/explanations), or for shards"

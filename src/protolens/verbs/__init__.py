@@ -1,0 +1,21 @@
+"""What each verb does with its words. Nothing heavy is imported before a verb needs it."""
+
+import argparse
+from collections.abc import Callable
+
+from protolens.verbs.evaluating import do_evaluate
+from protolens.verbs.explaining import do_explain
+from protolens.verbs.listing import do_list
+from protolens.verbs.making import do_convert, do_demo, do_fit
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "demo": do_demo,
+    "fit": do_fit,
+    "convert": do_convert,
+    "explain": do_explain,
+    "evaluate": do_evaluate,
+    "list": do_list,
+}
+TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables
+
+__all__ = ["TAKE_SETTINGS", "VERBS"]
