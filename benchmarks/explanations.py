@@ -5,7 +5,8 @@
 
 Networks are trained by their recipes, seed by seed, and their explanations measured on 1,000 test images, with the
 controls. Of the first seed three validation images of each class are drawn, and all methods' maps of them, as
-docs/pictures/methods-RECIPE.png. Runs lie in runs/results; what was measured is not measured again.
+docs/pictures/methods-RECIPE.png; curves-RECIPE.png shows the accuracy over the share of pixels kept.
+Runs lie in runs/results; what was measured is not measured again.
 """
 
 import argparse
@@ -14,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from results import ROOT, SEEDS, TABLES, make_row, run_seed
 
-from protolens.attribution import METHODS
+from protolens.attribution import CONTROLS, METHODS
 from protolens.data import open_data
 from protolens.evaluation import faithfulness
 from protolens.evaluation.methods import FILLINGS
@@ -32,6 +34,7 @@ RECIPES = {"mnist-blackbox": "float32", "cifar10-blackbox": "bfloat16"}
 GOAL = 0.93  # of the accuracy, on training and test images
 IMAGES, SAMPLES = 1000, 300
 AREAS = ("insertion", "deletion", "aopc", "road", "randomised", "sensitivity", "infidelity", "complexity", "seconds")
+DASHES = {"random": (4, 2), "edges": (1, 2)}
 PICTURES = ROOT / "docs" / "pictures"
 
 
@@ -78,6 +81,33 @@ def draw(recipe: str, seed: int) -> None:
     shutil.copyfile(folder / "comparison.png", PICTURES / f"methods-{recipe}.png")
 
 
+def draw_curves(recipe: str, seeds: Sequence[int]) -> None:
+    """Accuracy over the share of pixels kept, a chart a filling: mean over seeds, with the least and the greatest."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    found = [read_json(ROOT / "runs" / "results" / f"{recipe}-{seed}" / "faithfulness.json") for seed in seeds]
+    first = found[0]
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    panels = figure.subplots(2, 3, sharex=True, sharey=True).flat
+    named = [name for name in METHODS if name not in CONTROLS]
+    colours = dict(zip(named, (*colormaps["tab10"].colors[:7], "gold", *colormaps["tab10"].colors[8:]), strict=True))
+    for axes, filling in zip(panels, first["fillings"], strict=False):
+        for name in METHODS:
+            curves = np.array([each["methods"][name]["curves"][filling] for each in found])
+            style = {"color": colours[name]} if name in colours else {"color": "0.4", "dashes": DASHES[name]}
+            axes.plot(first["shares"], curves.mean(axis=0), label=name, linewidth=1.5, **style)
+            axes.fill_between(first["shares"], curves.min(axis=0), curves.max(axis=0), alpha=0.12, color=style["color"])
+        axes.set(title=filling, xlim=(0, 1), ylim=(0, 1))
+        axes.spines[["top", "right"]].set_visible(False)
+    legend = panels[len(first["fillings"])]
+    legend.set_axis_off()
+    legend.legend(*panels[0].get_legend_handles_labels(), loc="center", frameon=False, ncols=2)
+    figure.supxlabel("share of the pixels that is kept, the highest first")
+    figure.supylabel("accuracy")
+    figure.savefig(PICTURES / f"curves-{recipe}.png", dpi=100)
+
+
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a page: for each recipe its accuracies, and two tables with a line a method."""
     lines = [
@@ -100,6 +130,7 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += table(own, FILLINGS, share)
         lines += ["", "Areas and other figures (`docs/words.md` tells what they mean):", ""]
         lines += table(own, AREAS, plain)
+        lines += ["", f"![Accuracy over the share of pixels kept](../pictures/curves-{recipe}.png)"]
         lines += ["", f"![Three images of each class by each method](../pictures/methods-{recipe}.png)"]
     return "\n".join(lines) + "\n"
 
@@ -133,6 +164,7 @@ def main() -> None:
     for recipe in [given.only] if given.only else RECIPES:
         results = [measure(recipe, seed) for seed in given.seeds]
         draw(recipe, given.seeds[0])
+        draw_curves(recipe, given.seeds)
         metrics = [name for name in results[0] if name not in ("seconds", "commit")]
         goals = {"accuracy": GOAL, "training accuracy": GOAL}
         made = [make_row(recipe, name, goals.get(name), results, given.seeds) for name in metrics]

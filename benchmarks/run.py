@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+HELPERS = ("run.py", "common.py")
+TRAINING = ("results.py", "explanations.py", "cub.py", "landcover.py", "pointing.py")  # for hours
+
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--json", action="store_true", help="a line of JSON a figure")
 words = ["--json"] if parser.parse_args().json else []
@@ -12,8 +15,7 @@ here = Path(__file__).parent
 failed = [
     script.name
     for script in sorted(here.glob("*.py"))
-    if script.name
-    not in ("run.py", "common.py", "results.py", "explanations.py", "cub.py", "landcover.py")  # these train for hours
+    if script.name not in HELPERS + TRAINING
     and subprocess.run([sys.executable, str(script), *words], check=False).returncode
 ]
 sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
