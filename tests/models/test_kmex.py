@@ -48,6 +48,7 @@ def test_each_place_adds_what_its_nearest_prototype_of_a_class_says(similarity, 
     model = build_model(choice, make_task(3, (64, 96)), 0).eval()
     if per_class == 2:
         model.keep(torch.tensor([0, 1, 3, 5]))  # the last class has no prototype left
+    model.temperature.fill_(0.25)
     with torch.inference_mode():
         evidence = model.evidence(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
     adds, classes = model.contributions_of_places(evidence), model.class_of().tolist()
@@ -56,7 +57,7 @@ def test_each_place_adds_what_its_nearest_prototype_of_a_class_says(similarity, 
         for k in range(4):
             for row in range(height):
                 for column in range(width):
-                    own = [evidence.maps[image, p, row, column] for p in range(len(classes)) if classes[p] == k]
+                    own = [evidence.maps[image, p, row, column] / 0.25 for p in range(len(classes)) if classes[p] == k]
                     slow = float(max(own, default=model.bias()[k])) / (height * width)
                     assert float(adds[image, k, row, column]) == pytest.approx(slow, rel=1e-5, abs=1e-6)
     torch.testing.assert_close(adds.sum(dim=(2, 3)), evidence.logits, rtol=1e-4, atol=1e-4)

@@ -24,6 +24,11 @@ from protolens.report.following import followed_rows, in_words, points, whereabo
             False,
             "7\xa0rounds of k-means over 1,295 codes, 50 centres",
         ),
+        (
+            {"step": "calibrate", "temperature": 0.0512, "looked_at": 1295},
+            False,
+            "temperature 0.0512, by the network’s probabilities of 1,295\xa0training images",
+        ),
         ({"step": "prune", "dropped": [3, 5], "left": 42}, True,
          "2 dropped whose nearest images are mostly of other classes, 42 left"),
         ({"step": "eliminate", "dropped": [1], "left": 9}, False, "1 dropped that no image was nearest to, 9 left"),

@@ -6,11 +6,13 @@ arXiv:2312.07822.
     image -> frozen network -> code -> distance to each prototype -> nearest prototype of each class -> logits
                          \\-> logits of the network
 
-Nothing is trained: k-means over the training images' codes of each class gives its prototypes. The network's own logits
-are in `evidence.predictor`, so that an evaluation says how often both agree. Prototypes may also stand at the places of
-a map, before it is pooled: then each place decides by its nearest prototypes, and the mean over places is the logit, as
-average pooling makes of a linear head (Boubekki, Clemmensen: Post-hoc Self-explanation of CNNs, 2026, arXiv:2603.28466;
-how places are put together is our reading of its abstract).
+Nothing is trained: k-means over the training images' codes of each class gives its prototypes. Similarities are then
+divided by one temperature, at which the probabilities come nearest to the network's; that changes no decision. The
+network's own logits are in `evidence.predictor`, so that an evaluation says how often both agree.
+
+Prototypes may also stand at the places of a map, before it is pooled: then each place decides by its nearest
+prototypes, and the mean over places is the logit, as average pooling makes of a linear head (Boubekki, Clemmensen:
+Post-hoc Self-explanation of CNNs, 2026, arXiv:2603.28466; how places are put together is our reading of its abstract).
 """
 
 from dataclasses import dataclass
@@ -52,15 +54,19 @@ class Settings(NetworkSettings):
     similarity: Literal["distance", "cosine", "dot-product"] = option(
         "distance", "log((d + 1) / (d + 1e-4)) of the Euclidean distance d; or cosine; or dot product"
     )
+    temperature: Literal["fitted", "one"] = option(
+        "fitted", "what divides similarities: fitted so that probabilities are near the network's, or 1, as published"
+    )
 
 
 @register("kmex", Settings)
 class KMEx(ReadsNetwork):
-    """Gautam et al. 2024. The logit of a class is the largest similarity to a prototype of it."""
+    """Gautam et al. 2024. The logit of a class is the largest similarity to a prototype of it, by the temperature."""
 
     linear = False
     settings: Settings
     prototypes: ClassPrototypes
+    temperature: Tensor
 
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
@@ -74,6 +80,7 @@ class KMEx(ReadsNetwork):
         with torch.no_grad():
             code = self._see(torch.rand(1, task.bands, *task.size))[0]
         self.prototypes = ClassPrototypes(per_class, classes, code.shape[1])
+        self.register_buffer("temperature", torch.ones(()))
 
     def _find_layer(self) -> str:
         """The layer that is looked at; "" where the network tells its code itself."""
@@ -187,16 +194,16 @@ class KMEx(ReadsNetwork):
         return evidence.shares[:, :, None] * self.prototype_weights()
 
     def contributions_of_places(self, evidence: Evidence) -> Tensor | None:
-        """At each place the similarity of each class's nearest prototype, and the bias, by the number of places."""
+        """At each place what each class's nearest prototype adds, and the bias, by the number of places."""
         if evidence.maps is None:
             return None
         slots = slots_of(self.prototypes.class_of, len(self.task.classes))
         own = evidence.maps[:, slots].masked_fill((slots < 0)[:, :, None, None], -torch.inf).amax(dim=2)
         there = (slots >= 0).any(dim=1)[:, None, None]
-        return torch.where(there, own, self.bias()[:, None, None]) / own[0, 0].numel()
+        return torch.where(there, own / self.temperature, self.bias()[:, None, None]) / own[0, 0].numel()
 
     def prototype_weights(self) -> Tensor:
-        return F.one_hot(self.prototypes.class_of, len(self.task.classes)).float()
+        return F.one_hot(self.prototypes.class_of, len(self.task.classes)) / self.temperature
 
     def bias(self) -> Tensor:
         """Nothing, and a class without prototypes is never chosen."""
@@ -210,8 +217,10 @@ class KMEx(ReadsNetwork):
         return {"classification": classification(evidence.logits, batch.labels, batch.weights)}
 
     def stages(self) -> list[Stage]:
-        step = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
-        return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=step)]
+        steps: dict[str, dict[str, float]] = {"cluster": {"spherical": float(self.settings.similarity == "cosine")}}
+        if self.settings.temperature == "fitted":
+            steps["calibrate"] = {}
+        return [Stage("cluster", epochs=0, rates={"prototypes": 1e-3}, then=steps)]
 
 
 def heard(speaks: Tensor) -> Tensor:

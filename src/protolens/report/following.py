@@ -42,6 +42,9 @@ def in_words(entry: Mapping[str, Any], placed: bool) -> str:
     if "centres" in entry:
         rounds = counted(entry["rounds"], "round")
         return f"{rounds} of k-means over {count(entry['vectors'])} codes, {count(entry['centres'])} centres"
+    if "temperature" in entry:
+        images = counted(entry["looked_at"], "training image")
+        return f"temperature {three(entry['temperature'])}, by the network’s probabilities of {images}"
     if "dropped" in entry:
         why = {
             "prune": " whose nearest images are mostly of other classes",

@@ -9,6 +9,7 @@ import torch
 from protolens.config import Stage, seed_of
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import save_model
+from protolens.train.calibration import calibrate
 from protolens.train.clustering import cluster
 from protolens.train.concepts import find_concepts
 from protolens.train.loop import Training
@@ -20,7 +21,13 @@ from protolens.train.validation import figures, predict
 FOR_SEVERAL = {"concepts", "eliminate"}
 Step = Callable[..., dict[str, object]]
 # of model, training images and options: every process does the same
-ALIKE: Mapping[str, Step] = {"scatter": scatter, "project": project, "prune": prune, "eliminate": eliminate}
+ALIKE: Mapping[str, Step] = {
+    "scatter": scatter,
+    "project": project,
+    "prune": prune,
+    "eliminate": eliminate,
+    "calibrate": calibrate,
+}
 # of training and options: the processes share the work
 TOGETHER: Mapping[str, Step] = {"cluster": cluster, "concepts": find_concepts}
 AFTERWARDS: Mapping[str, Step] = {**ALIKE, **TOGETHER}

@@ -66,11 +66,10 @@ def do_convert(given: argparse.Namespace) -> int:
     if not leads():
         return 0
     write_report(run)
-    (step,) = run.facts["followed"]
-    found = run.facts["model"]["found"]
-    result = {"run": str(folder), "centres": step["centres"], "codes": step["vectors"], "validation": step["after"]}
-    score = validation_in_words(step["after"])
-    said = f"{found} {step['centres']} prototypes from {step['vectors']:,} codes: {score}; "
+    found, steps = run.facts["model"]["found"], run.facts["followed"]
+    centres, codes, figures = steps[0]["centres"], steps[0]["vectors"], steps[-1]["after"]
+    result = {"run": str(folder), "centres": centres, "codes": codes, "validation": figures}
+    said = f"{found} {centres} prototypes from {codes:,} codes: {validation_in_words(figures)}; "
     tell(given, result | {"found": found}, said + next_words(folder))
     return 0
 
