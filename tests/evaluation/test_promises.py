@@ -16,7 +16,6 @@ from protolens.evaluation.promises import (
     promises,
     spread,
     stranger_overlap,
-    unused,
 )
 from protolens.models import build_model, state_digest
 from tests.conftest import make_task
@@ -68,11 +67,6 @@ def test_without_images_of_a_class_and_of_others_there_is_no_overlap():
     assert (
         stranger_overlap(torch.rand(3, 2), torch.zeros(3, dtype=torch.long), torch.zeros(2, dtype=torch.long)) is None
     )
-
-
-def test_prototypes_that_no_image_is_most_like_are_unused():
-    assert unused(torch.tensor([[0.9, 0.1, 0.2, 0.3], [0.1, 0.2, 0.8, 0.7]])) == 0.5
-    assert unused(torch.eye(3)) == 0
 
 
 def test_coinciding_prototypes_are_duplicates_and_others_are_not():

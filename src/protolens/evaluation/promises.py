@@ -10,10 +10,13 @@ from torch import Tensor
 
 from protolens.config import seed_of
 from protolens.data import Images, to_float
+from protolens.evaluation.metric import HIGHER, LOWER, metric
+from protolens.evaluation.transparency import unused
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train import area_under_roc, batch_for
 
 NEAREST = 5  # neighbours that are asked
+CLAIMS = "the claims that seeds/002 collects about Chen et al. 2019, arXiv:1806.10574"
 
 
 def shows_class_of(labels: Tensor, class_of: Tensor) -> Tensor:
@@ -21,6 +24,7 @@ def shows_class_of(labels: Tensor, class_of: Tensor) -> Tensor:
     return labels[:, None] == class_of if labels.ndim == 1 else labels[:, class_of].bool()
 
 
+@metric("transparency", HIGHER, 0, 1, "share", CLAIMS)
 def own_class_nearest(similarity: Tensor, labels: Tensor, class_of: Tensor, count: int = NEAREST) -> float:
     """Share of an image's nearest prototypes that have its class, mean over images; higher is better, 0 to 1.
 
@@ -35,6 +39,7 @@ def own_class_nearest(similarity: Tensor, labels: Tensor, class_of: Tensor, coun
     return float(share[asked[:, 0] > 0].mean())
 
 
+@metric("transparency", HIGHER, 0, 1, "share", CLAIMS)
 def patches_of_own_class(similarity: Tensor, labels: Tensor, class_of: Tensor, count: int = NEAREST) -> float:
     """Share of a prototype's nearest images that have its class, mean over prototypes; higher is better, 0 to 1.
 
@@ -56,6 +61,7 @@ def stranger_overlap(similarity: Tensor, labels: Tensor, class_of: Tensor) -> fl
     return sum(overlaps) / len(overlaps) if overlaps else None
 
 
+@metric("diversity", LOWER, 0, 1, "share", CLAIMS)
 def duplicates(vectors: Tensor) -> float:
     """Share of prototypes that coincide with another one; lower is better, 0 to 1. vectors: [P, D].
 
@@ -67,11 +73,6 @@ def duplicates(vectors: Tensor) -> float:
     mean = distance.sum() / (len(vectors) * (len(vectors) - 1))
     distance.fill_diagonal_(torch.inf)
     return float((distance.amin(dim=1) <= mean / 1000).double().mean())
-
-
-def unused(similarity: Tensor) -> float:
-    """Share of prototypes that are the most similar one to no image; lower is better, 0 to 1. similarity: [N, P]."""
-    return 1 - len(similarity.argmax(dim=1).unique()) / similarity.shape[1]
 
 
 def spread(codes: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 May use: models, nn, data, config. `fit` is the verb; Run reads what it left.
 """
 
+from protolens.train.calibration import best_temperature
 from protolens.train.classes import (
     class_number,
     class_probabilities,
@@ -41,6 +42,7 @@ __all__ = [
     "average_precisions",
     "balanced_accuracy",
     "batch_for",
+    "best_temperature",
     "class_number",
     "class_probabilities",
     "classes_said",

@@ -1,0 +1,104 @@
+"""Trust: does a model decide as its black box does, and are its prototypes and their maps what they seem?
+
+Gautam et al., KMEx, TMLR 2024, arXiv:2312.07822; the predicate of seeds/001. For N images and K classes; logits of the
+black box and of the model are [N, K]. The gap between explanations is in `gap`, maps are compared in `maps`.
+"""
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional as F
+
+from protolens.evaluation.metric import HIGHER, LOWER, NEITHER, check, metric
+from protolens.evaluation.transparency import GAUTAM
+from protolens.train import best_temperature
+
+SMALL = 1e-8
+
+
+@metric("trust", LOWER, -1, 1, "share", GAUTAM)
+def accuracy_gap(logits: Tensor, black: Tensor, labels: Tensor) -> float:
+    """Accuracy of the black box less that of the model. logits, black: [N, K]; labels: [N]."""
+    check(logits=logits, black=black)
+    right = [(said.argmax(dim=1) == labels).double() for said in (black, logits)]
+    return float((right[0] - right[1]).mean())
+
+
+@metric("trust", HIGHER, 0, 1, "share", GAUTAM)
+def agreement(logits: Tensor, black: Tensor) -> float:
+    """Share of images that the model and the black box give the same class. [N, K] each."""
+    check(logits=logits, black=black)
+    return float((logits.argmax(dim=1) == black.argmax(dim=1)).double().mean())
+
+
+def log_shares_of_cells(similarity: Tensor, class_of: Tensor, classes: int) -> Tensor:
+    """Log probabilities of classes as published for KMEx: a softmax over prototypes, summed by class. [N, P] -> [N, K].
+
+    With log((d + 1) / (d + 1e-4)) for similarity they are nearly alike for all classes once distances are above 1, and
+    the likeliest class need not be that of the nearest prototype. A class without prototypes has minus infinity.
+    """
+    shares = similarity.double().log_softmax(dim=1)
+    member = F.one_hot(class_of, classes).T.bool()
+    return torch.where(member[None], shares[:, None], -torch.inf).logsumexp(dim=2)
+
+
+@metric("trust", LOWER, 0, float("inf"), "nats", GAUTAM)
+def divergence(log_shares: Tensor, black: Tensor) -> float:
+    """Kullback-Leibler divergence from the black box's probabilities to the model's, mean over images.
+
+    log_shares: the model's log probabilities, or its logits, [N, K]; black: logits. It measures how sure both are more
+    than whether they agree: see `calibrated_divergence`. Infinite where the model excludes what the black box allows.
+    """
+    check(black=black)
+    wanted, own = black.double().log_softmax(dim=1), log_shares.double().log_softmax(dim=1)
+    parts = torch.where(wanted.exp() > 0, wanted.exp() * (wanted - own), 0.0)
+    return float(parts.sum(dim=1).mean())
+
+
+@metric("trust", LOWER, 0, float("inf"), "nats", GAUTAM)
+def divergence_of_decision(log_shares: Tensor, black: Tensor) -> float:
+    """The same for the black box's class alone: its probability times minus the log of the model's, mean. [N, K]."""
+    check(black=black)
+    sure, decided = black.double().softmax(dim=1).max(dim=1)
+    own = log_shares.double().log_softmax(dim=1).gather(1, decided[:, None])[:, 0]
+    return float((sure * -own).mean())
+
+
+@metric("trust", LOWER, 0, float("inf"), "nats", "specs/models.md 7.3; Guo et al. 2017, arXiv:1706.04599")
+def calibrated_divergence(logits: Tensor, black: Tensor, seen: Tensor, seen_black: Tensor) -> float:
+    """The divergence after one temperature has made the model as sure as the black box, on training images.
+
+    logits, black: [N, K] of the images that are measured; seen, seen_black: [M, K] of training images.
+    """
+    check(logits=logits, seen=seen, seen_black=seen_black)
+    return divergence(logits / best_temperature(seen.double(), seen_black.double().softmax(dim=1)), black)
+
+
+@metric("trust", NEITHER, 0, 1, "share", GAUTAM)
+def average_drop(before: Tensor, after: Tensor) -> float:
+    """Mean share of a similarity that is lost when pixels are replaced. before, after: [n], above or equal to 0.
+
+    High is good where the most relevant pixels were replaced, low where they were kept.
+    """
+    check(before=before, after=after)
+    return float(((before - after).clamp_min(0) / (before + SMALL)).double().mean())
+
+
+@metric("trust", NEITHER, 0, 1, "share", GAUTAM)
+def average_increase(before: Tensor, after: Tensor) -> float:
+    """Share of similarities that rise when pixels are replaced; see `average_drop`. before, after: [n]."""
+    check(before=before, after=after)
+    return float((after > before).double().mean())
+
+
+@metric("trust", LOWER, 0, float("inf"), "spreads", "specs/models.md 7.3; Kuhn 1955")
+def matched_distance(first: Tensor, second: Tensor, scale: float) -> float:
+    """Mean distance of prototypes to their partners in another run, matched so that it is least, by a scale.
+
+    first: [P, D]; second: [Q, D]; those of the larger set that have no partner do not count. scale: a distance, such as
+    the root mean square distance of codes to their class's mean.
+    """
+    check(first=first, second=second)
+    apart = torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    rows, columns = linear_sum_assignment(apart.numpy())
+    return float(apart[rows, columns].mean()) / scale
