@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap, ttest_ind, ttest_rel
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_score
 
 from protolens.evaluation import wilson_interval
 from protolens.evaluation.examples import choose_right, choose_wrong, draw_sample
+from protolens.evaluation.scores import bootstrap_interval, difference_over_runs, exact_paired_test, holm
 from protolens.train import accuracy, area_under_roc, balanced_accuracy, confusion, mean_area_under_roc
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -65,3 +66,74 @@ def test_the_sample_is_drawn_by_the_seed_without_repetition():
     assert draw_sample(500, 1).tolist() == draw_sample(500, 1).tolist() != draw_sample(500, 2).tolist()
     assert len(set(draw_sample(500, 1).tolist())) == 10
     assert draw_sample(3, 0).tolist() == [0, 1, 2]
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bootstrap_interval_is_near_scipy_s(seed):
+    values = normal(seed, 200) ** 2
+    expected = bootstrap((values.numpy(),), lambda sample, axis: sample.mean(axis=axis), method="percentile",
+                         n_resamples=20_000, rng=0).confidence_interval  # fmt: skip
+    low, high = bootstrap_interval(values, seed)
+    width = expected.high - expected.low
+    assert low == pytest.approx(expected.low, abs=width / 15)
+    assert high == pytest.approx(expected.high, abs=width / 15)
+    assert bootstrap_interval(values, seed) == (low, high)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_the_paired_test_is_binomial_in_the_images_that_one_alone_gets_right(pairs):
+    first, second = torch.tensor(pairs).T
+    only = [sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)]
+    expected = binomtest(only[0], sum(only), 0.5).pvalue if sum(only) else 1
+    assert exact_paired_test(first, second) == pytest.approx(expected)
+    assert exact_paired_test(second, first) == pytest.approx(expected)
+
+
+@given(st.integers(0, 2**31), st.floats(-1, 1))
+def test_of_one_run_each_the_difference_is_that_of_the_paired_t_test(seed, shift):
+    first, second = normal(seed, 2, 1, 30)
+    found, expected = difference_over_runs(first + shift, second), ttest_rel(first[0] + shift, second[0])
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.chance == pytest.approx(expected.pvalue)
+    assert found.value == pytest.approx(float((first + shift - second).mean()))
+
+
+@given(st.integers(0, 2**31), st.integers(2, 5), st.integers(2, 5))
+def test_where_images_are_alike_the_difference_is_that_of_welch_s_test_of_runs(seed, ours, theirs):
+    first, second = normal(seed, ours, 1).expand(-1, 20), normal(seed + 1, theirs, 1).expand(-1, 20)
+    found, expected = difference_over_runs(first, second), ttest_ind(first[:, 0], second[:, 0], equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.chance == pytest.approx(expected.pvalue)
+
+
+def test_the_interval_over_runs_and_images_holds_the_truth_as_often_as_it_says():
+    hits = 0
+    for seed in range(400):
+        noise = normal(seed, 3, 6, 50)
+        images, runs = normal(seed + 1000, 50), normal(seed + 2000, 2, 3, 1)
+        first = 0.3 + images + 0.5 * runs[0] + noise[0, :3]
+        second = images + 0.5 * runs[1] + noise[1, :3]
+        found = difference_over_runs(first, second)
+        hits += found.low <= 0.3 <= found.high
+    assert 0.93 <= hits / 400 <= 0.99
+
+
+def test_models_that_do_the_same_do_not_differ_and_those_that_always_differ_surely_do():
+    same = torch.ones(2, 10)
+    assert difference_over_runs(same, same).chance == 1
+    found = difference_over_runs(same, 0 * same)
+    assert (found.value, found.low, found.high, found.chance) == (1, 1, 1, 0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_multiplies_by_the_comparisons_that_are_left(chances):
+    order = sorted(range(len(chances)), key=lambda number: chances[number])
+    for place, number in enumerate(order):
+        slow = max(min(1, (len(chances) - before) * chances[order[before]]) for before in range(place + 1))
+        assert holm(chances)[number] == pytest.approx(slow)

@@ -1,6 +1,18 @@
-"""How sure a figure is."""
+"""How sure a figure is, and whether two models differ by more than chance."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
 from statistics import NormalDist
+
+import torch
+from scipy.stats import binomtest, t
+from torch import Tensor
+
+from protolens.config import seed_of
+
+RESAMPLES = 2000
+VALUES = 1 << 22  # numbers of images in resamples that are held at a time
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -11,3 +23,66 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[f
     half = z * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
     scale = 1 + z * z / trials
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def bootstrap_interval(values: Tensor, seed: int, level: float = 0.95) -> tuple[float, float]:
+    """The middle of the means over resamples of the images (Efron 1979). values: [N], a figure of each image.
+
+    For the difference of two models give the difference of their figures of each image.
+    """
+    images, values = len(values), values.double()
+    generator = torch.Generator().manual_seed(seed_of(seed, "bootstrap"))
+    parts = torch.arange(RESAMPLES).split(max(1, VALUES // images))
+    means = [values[torch.randint(images, (len(part), images), generator=generator)].mean(dim=1) for part in parts]
+    low, high = torch.cat(means).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
+    return float(low), float(high)
+
+
+def exact_paired_test(first: Tensor, second: Tensor) -> float:
+    """Chance of so uneven a split of the images that only one of two models gets right, were both alike.
+
+    The exact two-sided form of McNemar's test (1947). first, second: [N] of bool, of the same images.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    differing = only_first + only_second
+    return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference with the ends of its interval, and the chance of one as large were there none."""
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+
+def difference_over_runs(first: Tensor, second: Tensor, level: float = 0.95) -> Difference:
+    """The mean of a figure of one kind of model less that of another, over the same images and some runs of each.
+
+    first: [S, N], second: [R, N], the figure of each image in each run. Images and runs are both samples: the variance
+    is that of the difference over images, and of each kind's means over runs, put together as Welch and Satterthwaite
+    do (1946). A kind of one run says nothing of other runs of it: then the difference is between these runs alone.
+    """
+    kinds = (first.double(), second.double())
+    value = float(kinds[0].mean() - kinds[1].mean())
+    images = kinds[0].shape[1]
+    parts = [(float((kinds[0].mean(dim=0) - kinds[1].mean(dim=0)).var()) / images, images - 1)] if images > 1 else []
+    parts += [(float(kind.mean(dim=1).var()) / len(kind), len(kind) - 1) for kind in kinds if len(kind) > 1]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return Difference(value, value, value, 1.0 if value == 0 else 0.0)
+    freedom = variance**2 / sum(part**2 / own for part, own in parts)
+    half = float(t.ppf(0.5 + level / 2, freedom)) * sqrt(variance)
+    return Difference(value, value - half, value + half, float(2 * t.sf(abs(value) / sqrt(variance), freedom)))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Chances of several comparisons, each so raised that any false finding among them stays as unlikely (Holm 1979)."""
+    order = sorted(range(len(chances)), key=chances.__getitem__)
+    adjusted, reached = [0.0] * len(chances), 0.0
+    for place, number in enumerate(order):
+        reached = max(reached, min(1.0, (len(chances) - place) * chances[number]))
+        adjusted[number] = reached
+    return adjusted
