@@ -79,7 +79,7 @@ def difference_over_runs(first: Tensor, second: Tensor, level: float = 0.95) -> 
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """Chances of several comparisons, each so raised that any false finding among them stays as unlikely (Holm 1979)."""
+    """Chances of several comparisons, raised so that any false finding among them stays as unlikely (Holm 1979)."""
     order = sorted(range(len(chances)), key=chances.__getitem__)
     adjusted, reached = [0.0] * len(chances), 0.0
     for place, number in enumerate(order):
