@@ -58,14 +58,8 @@ def test_every_model_has_relevance_for_prototypes_and_their_sum_for_a_class(choi
         torch.testing.assert_close(maps, torch.stack(alone, dim=1), rtol=1e-3, atol=1e-4 * float(maps.abs().max()))
     found = class_relevance(model, images, targets)
     assert found.isfinite().all()
-    with torch.no_grad():
-        zeros = torch.zeros_like(evidence.code[:1])
-        reference = model.similarity_of_codes(zeros) if evidence.code.ndim == 2 else None
-    assert (reference is None) == (evidence.distance is None or evidence.code.ndim > 2)
-    if reference is None:
+    if evidence.distance is None or evidence.code.ndim > 2:
         torch.testing.assert_close(found, together, rtol=1e-3, atol=1e-4 * float(together.abs().max()) + 1e-7)
-    else:
-        torch.testing.assert_close(model.similarity_of_codes(evidence.code), evidence.similarity)
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
@@ -89,7 +83,7 @@ def test_what_prototypes_add_beyond_a_code_of_zeros_is_shared_out_whole(choice):
     model, images = build_model(choice, make_task(), 0).eval(), torch.rand(3, 1, 28, 28)
     with torch.no_grad():
         evidence = model.evidence(images)
-        gained = evidence.similarity - model.similarity_of_codes(torch.zeros_like(evidence.code[:1]))
+        gained = evidence.similarity - model.alike(torch.zeros_like(evidence.code[:1]))
         gained = gained * model.weights_for(evidence)[:, :, 1]
         shared = brought_nearer(evidence.code, model.prototypes.vectors, gained)
     torch.testing.assert_close(shared.sum(dim=1), gained.sum(dim=1), rtol=1e-3, atol=1e-4)

@@ -119,6 +119,17 @@ def test_a_batch_of_n_equals_n_singles(choice):
     torch.testing.assert_close(model(images), singles, atol=1e-5, rtol=1e-5)
 
 
+@every_model
+def test_similarity_is_that_of_the_code_or_of_its_places(choice):
+    model = make(choice)
+    with torch.inference_mode():
+        evidence = model.evidence(pictures())
+        whole = evidence.code.ndim == 2
+        found = model.alike(evidence.code if whole else evidence.code.permute(0, 2, 3, 1).flatten(0, 2))
+    expected = evidence.similarity if evidence.maps is None else evidence.maps.permute(0, 2, 3, 1).flatten(0, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("choice", DISTANCES, ids=name_of)
 def test_the_largest_similarity_goes_to_the_image_whose_code_is_the_prototype(choice):
     model, images = make(choice), pictures()

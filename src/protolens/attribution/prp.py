@@ -42,7 +42,8 @@ def class_relevance(model: PrototypeModel, images: Tensor, targets: Tensor, comp
     reading = Reading(model, images, composite)
     weights = model.weights_for(reading.evidence)[torch.arange(len(images)), :, targets].detach()
     with torch.no_grad():
-        reference = None if reading.code.ndim > 2 else model.similarity_of_codes(torch.zeros_like(reading.code[:1]))
+        by_distance = reading.code.ndim == 2 and reading.evidence.distance is not None
+        reference = model.alike(torch.zeros_like(reading.code[:1])) if by_distance else None
     if reference is None:
         return reading.relevance(weights)
     gained = weights * (reading.evidence.similarity - reference)

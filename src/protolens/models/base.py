@@ -72,6 +72,10 @@ class PrototypeModel(nn.Module, ABC):
         """[B, C, H, W] -> Evidence."""
 
     @abstractmethod
+    def alike(self, code: Tensor) -> Tensor:
+        """Similarity of whole codes, or of those of places, to each prototype. [N, D] -> [N, P]."""
+
+    @abstractmethod
     def prototype_weights(self) -> Tensor:
         """What one unit of similarity to each prototype adds to each logit, [P, K]."""
 
@@ -132,10 +136,6 @@ class PrototypeModel(nn.Module, ABC):
         flat = evidence.maps.flatten(2)
         best = torch.zeros_like(flat).scatter_(2, flat.argmax(dim=2, keepdim=True), 1.0)
         return (best * evidence.similarity[:, :, None]).view_as(evidence.maps)
-
-    def similarity_of_codes(self, code: Tensor) -> Tensor | None:
-        """Similarity of whole codes by their distance, [B, D] -> [B, P]; None where it is no function of a distance."""
-        return None
 
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""

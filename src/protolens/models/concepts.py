@@ -101,14 +101,18 @@ class Concepts(ReadsNetwork):
         code = self.side_by_side(maps)
         patches = code.permute(0, 2, 3, 1).flatten(1, 2)
         distance = expanded_distance(patches, self.prototypes.vectors)
-        shown = self.assigned(distance)
+        shown = self._assigned(distance)
         share = shown.mean(dim=1)
         places = shown.mT.reshape(len(code), -1, *code.shape[2:])
         return Evidence(
             share @ self.weight + self.intercept, share, code, distance.amin(dim=1).sqrt(), places, predictor=logits
         )
 
-    def assigned(self, distance: Tensor) -> Tensor:
+    def alike(self, code: Tensor) -> Tensor:
+        """How much each place shows each concept."""
+        return self._assigned(expanded_distance(code, self.prototypes.vectors))
+
+    def _assigned(self, distance: Tensor) -> Tensor:
         """How much a place shows each concept, [..., P] with sum 1, from squared distances to the centres [..., P]."""
         if self.settings.temperature:
             return (-distance / self.settings.temperature).softmax(dim=-1)

@@ -71,12 +71,12 @@ class Flint(PrototypeModel):
     def evidence(self, images: Tensor) -> Evidence:
         predictor, taps = self.predictor(images)
         code = self.attributes(taps)
-        similarity = self.activate(code)
+        similarity = self.alike(code)
         logits = self.head(F.dropout(similarity, DROPOUT, self.training))
         return Evidence(logits=logits, similarity=similarity, code=code, predictor=predictor)
 
-    def activate(self, code: Tensor) -> Tensor:
-        """The attributes of codes, [B, D] -> [B, P]: phi in the paper."""
+    def alike(self, code: Tensor) -> Tensor:
+        """The attributes of codes, [N, D] -> [N, P]: phi in the paper."""
         return ACTIVATIONS[self.settings.network](self.prototypes(code))
 
     def prototype_weights(self) -> Tensor:
@@ -86,7 +86,7 @@ class Flint(PrototypeModel):
         return self.head.bias
 
     def decode(self, code: Tensor) -> Tensor:
-        return self.decoder(self.activate(code)).clamp(0, 1)
+        return self.decoder(self.alike(code)).clamp(0, 1)
 
     def decode_prototypes(self) -> None:
         """None: the decoder reads all attributes of an image at once, so that no single one has a picture."""

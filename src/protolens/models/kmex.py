@@ -138,14 +138,14 @@ class KMEx(ReadsNetwork):
         code, logits = self.look(images)
         maps = None
         if code.ndim == 2:
-            similarity, distance = self.alike(code)
+            similarity, distance = self._compare(code)
             shares = self.speakers(similarity)
         else:
             similarity, distance, maps, shares = self._at_places(code)
         own = similarity * shares @ self.prototype_weights() + self.bias()
         return Evidence(own, similarity, code, distance, maps, logits, shares)
 
-    def alike(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _compare(self, code: Tensor) -> tuple[Tensor, Tensor | None]:
         """Similarity, and distance where it is made of one, of codes to prototypes. [N, D] -> [N, P] each."""
         vectors = self.prototypes.vectors
         if self.settings.similarity != "distance":
@@ -155,9 +155,8 @@ class KMEx(ReadsNetwork):
         distance = expanded_distance(code, vectors).sqrt() if map_of_places else euclidean(code, vectors)
         return log_ratio(distance), distance
 
-    def similarity_of_codes(self, code: Tensor) -> Tensor | None:
-        similarity, distance = self.alike(code)
-        return None if distance is None or self.settings.places == "map" else similarity
+    def alike(self, code: Tensor) -> Tensor:
+        return self._compare(code)[0]
 
     def speakers(self, similarity: Tensor) -> Tensor:
         """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
@@ -175,7 +174,7 @@ class KMEx(ReadsNetwork):
         is the mean over the places where the prototype speaks, or over all where it does nowhere.
         """
         images, _, height, width = code.shape
-        flat, apart = self.alike(code.permute(0, 2, 3, 1).flatten(0, 2))
+        flat, apart = self._compare(code.permute(0, 2, 3, 1).flatten(0, 2))
         maps, speaks = (values.view(images, height * width, -1) for values in (flat, self.speakers(flat)))
         similarity = (maps * heard(speaks)).sum(dim=1)
         distance = None if apart is None else apart.view(images, height * width, -1).amin(dim=1)

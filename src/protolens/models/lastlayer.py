@@ -28,8 +28,11 @@ class LastLayer(PrototypeModel):
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.code(images)
-        similarity = code @ self.prototypes.vectors.T
+        similarity = self.alike(code)
         return Evidence(logits=similarity + self.intercept, similarity=similarity, code=code)
+
+    def alike(self, code: Tensor) -> Tensor:
+        return code @ self.prototypes.vectors.T
 
     def head_of_code(self) -> tuple[Tensor, Tensor]:
         return self.prototypes.vectors, self.intercept

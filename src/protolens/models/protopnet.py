@@ -33,6 +33,7 @@ from protolens.nn import (
     nearest_places,
     off_class_weight,
     separation_cost,
+    squared_euclidean,
 )
 
 
@@ -120,10 +121,13 @@ class ProtoPNet(PrototypeModel):
     def evidence(self, images: Tensor) -> Evidence:
         code = self.add_on(self.backbone(self.normalise(images)))
         nearest = nearest_places(code, self.prototypes.vectors)
-        similarity = self.alike(nearest.distance)
-        return Evidence(self.head(similarity), similarity, code, nearest.distance, self.alike(nearest.maps))
+        similarity = self._of_distance(nearest.distance)
+        return Evidence(self.head(similarity), similarity, code, nearest.distance, self._of_distance(nearest.maps))
 
-    def alike(self, distance: Tensor) -> Tensor:
+    def alike(self, code: Tensor) -> Tensor:
+        return self._of_distance(squared_euclidean(code, self.prototypes.vectors))
+
+    def _of_distance(self, distance: Tensor) -> Tensor:
         """The similarity of a squared distance, of any shape."""
         return -distance if self.settings.similarity == "linear" else log_ratio(distance, self.settings.epsilon)
 

@@ -73,10 +73,10 @@ class PrototypeDL(PrototypeModel):
 
     def evidence(self, images: Tensor) -> Evidence:
         code = self.encoder(images).flatten(1)
-        similarity = self.similarity_of_codes(code)
+        similarity = self.alike(code)
         return Evidence(logits=self.head(-similarity), similarity=similarity, code=code, distance=-similarity)
 
-    def similarity_of_codes(self, code: Tensor) -> Tensor:
+    def alike(self, code: Tensor) -> Tensor:
         measure = squared_euclidean if self.settings.squared else euclidean
         return -measure(code, self.prototypes.vectors)
 

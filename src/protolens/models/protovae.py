@@ -80,7 +80,7 @@ class ProtoVAE(PrototypeModel):
         if self.settings.sampling and self.training:
             code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         distance = self._distance(code)
-        similarity = log_ratio(distance, self.settings.epsilon)
+        similarity = self._of_distance(distance)
         return VariationalEvidence(
             logits=self.head(similarity),
             similarity=similarity,
@@ -94,8 +94,11 @@ class ProtoVAE(PrototypeModel):
         measure = squared_euclidean if self.settings.squared else euclidean
         return measure(code, self.prototypes.vectors)
 
-    def similarity_of_codes(self, code: Tensor) -> Tensor:
-        return log_ratio(self._distance(code), self.settings.epsilon)
+    def _of_distance(self, distance: Tensor) -> Tensor:
+        return log_ratio(distance, self.settings.epsilon)
+
+    def alike(self, code: Tensor) -> Tensor:
+        return self._of_distance(self._distance(code))
 
     def prototype_weights(self) -> Tensor:
         return self.head.weight.T
