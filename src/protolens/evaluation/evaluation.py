@@ -14,11 +14,12 @@ from protolens.evaluation.examples import examples
 from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
 from protolens.evaluation.masks import scores_of_masks
 from protolens.evaluation.overview import overview
+from protolens.evaluation.predicates import combination, diversity, transparency
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
 from protolens.evaluation.several import scores_of_several
 from protolens.files import read_json, write_json
-from protolens.models import PrototypeModel, evaluation_mode, load_model, state_digest
+from protolens.models import Evidence, PrototypeModel, evaluation_mode, load_model, state_digest
 from protolens.nn import classification
 from protolens.train import (
     Run,
@@ -76,6 +77,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content = {"model": before, "data": data.test.digest, **figures}
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
         content["interpretation"] = interpretation(sight, data)
+        content["predicates"] = predicates(run, model, sight, data)
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
         content["shares_of_places"] = None if sight.places is None else sight.places.tolist()
         content["masks"] = scores_of_masks(model, data.training, data.test, team)
@@ -93,6 +95,7 @@ class Sight:
 
     logits: Tensor  # [N, K]
     similarity: Tensor  # [N, P]
+    codes: Tensor  # [N, D]; where prototypes stand at places, that of the place which is most like any
     contributions: Tensor  # [N, P], to the likeliest class
     predictor: Tensor | None  # [N, K], logits of the network that the model interprets
     places: Tensor | None  # [P], share of all places at which each prototype is the most similar one
@@ -108,17 +111,26 @@ def look(model: PrototypeModel, images: Images, team: Team) -> Sight:
             contributions = to_predicted(model.contributions(found), found.logits)
             if found.maps is not None:
                 places += found.maps.argmax(dim=1).flatten().bincount(minlength=len(places))
-            seen.append((found.logits, found.similarity, contributions, found.predictor))
+            seen.append((found.logits, found.similarity, code_of_winner(found), contributions, found.predictor))
     *known, predictor = zip(*seen, strict=True)
-    logits, similarity, contributions = (join(team, column) for column in known)
+    logits, similarity, codes, contributions = (join(team, column) for column in known)
     places = team.sum(places).cpu()
     return Sight(
         logits,
         similarity,
+        codes,
         contributions,
         None if predictor[0] is None else join(team, predictor),
         places / places.sum() if places.any() else None,
     )
+
+
+def code_of_winner(evidence: Evidence) -> Tensor:
+    """The code of each image, or of its place that is most like any prototype: [B, D]."""
+    if evidence.maps is None:
+        return evidence.code
+    place = evidence.maps.amax(dim=1).flatten(1).argmax(dim=1)
+    return evidence.code.flatten(2)[torch.arange(len(place)), :, place]
 
 
 def join(team: Team, parts: Sequence[Tensor]) -> Tensor:
@@ -139,6 +151,16 @@ def interpretation(sight: Sight, data: DataSet) -> dict[str, Any]:
             figures = figures_of_several(sight.predictor, data.test.labels)
             found["predictor_mean_average_precision"] = figures["mean_average_precision"]
     return found
+
+
+def predicates(run: Run, model: PrototypeModel, sight: Sight, data: DataSet) -> dict[str, Any]:
+    """How transparent and how diverse the prototypes are; trust needs a black box, and so another run."""
+    labels, predicted, class_of = data.test.labels, sight.logits.argmax(dim=1), model.class_of().cpu()
+    classes = len(data.task.classes)
+    return {
+        "transparency": transparency(sight.similarity, sight.contributions, predicted, labels, class_of, classes),
+        "diversity": diversity(model, sight.codes, sight.similarity, labels) | combination(run, data),
+    }
 
 
 def before_steps(run: Run, data: DataSet, team: Team) -> dict[str, Any]:
