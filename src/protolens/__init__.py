@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from protolens.attribution import attribute
     from protolens.config import RunConfig, read_run
     from protolens.errors import ProtolensError
-    from protolens.evaluation import evaluate, faithfulness
+    from protolens.evaluation import compare, evaluate, faithfulness
     from protolens.explanation import explain
     from protolens.report import write_report
     from protolens.train import Run
@@ -24,6 +24,7 @@ _HOMES = {
     "Run": "protolens.train",
     "RunConfig": "protolens.config",
     "attribute": "protolens.attribution",
+    "compare": "protolens.evaluation",
     "convert": "protolens.train",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
@@ -38,6 +39,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "attribute",
+    "compare",
     "convert",
     "evaluate",
     "explain",

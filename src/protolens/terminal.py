@@ -102,6 +102,41 @@ def show_faithfulness(run: "Run", found: Mapping[str, Any]) -> None:
     _console().print(table)
 
 
+# figures of a comparison that fit beside each other, with their heads
+COLUMNS = {
+    "accuracy": "accuracy",
+    "mean_average_precision": "mean AP",
+    "trust.agreement": "agrees with black box",
+    "transparency.by_similarity.unused": "never used",
+    "transparency.by_similarity.nearest_agreement": "decides by nearest",
+    "transparency.by_similarity.purity": "purity",
+    "diversity.vendi_score.distance": "diversity: geometric",
+    "diversity.attribute_entropy": "combinatorial",
+}
+
+
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """A line a kind of run, and a sentence for each two of them."""
+    kinds = found["kinds"]
+    columns = {name: head for name, head in COLUMNS.items() if any(name in kind["figures"] for kind in kinds)}
+    table = Table("", "runs", *columns.values(), title=f"{found['data']}: {found['images']:,} test images")
+    for kind in kinds:
+        cells = [_mean(kind["figures"].get(name)) for name in columns]
+        table.add_row(kind["name"], str(len(kind["runs"])), *cells)
+    console = _console()
+    console.print(table)
+    for pair in found["pairs"]:
+        console.print(escape(pair["sentence"]), highlight=False)
+
+
+def _mean(figures: Mapping[str, Any] | None) -> str:
+    """Mean and sample standard deviation of shares, in percent."""
+    if figures is None or figures["mean"] is None:
+        return ""
+    spread = "" if figures["spread"] is None else f" ± {100 * figures['spread']:.1f}"
+    return f"{100 * figures['mean']:.1f}{spread} %"
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

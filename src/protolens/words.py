@@ -89,6 +89,14 @@ def words_of_convert(convert: Parser) -> None:
     convert.add_argument("--resume", action="store_true", help="go on with a conversion that was killed")
 
 
+def words_of_compare(compare: Parser) -> None:
+    """Which runs, and where what is found goes."""
+    compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, each evaluated before")
+    compare.add_argument(
+        "--out", type=Path, default=Path("runs/comparison"), help="folder for JSON and CSV (default: %(default)s)"
+    )
+
+
 def words_of_evaluate(evaluate: Parser) -> None:
     """Which runs, or which explanations of a run."""
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
@@ -159,8 +167,9 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
         SETTINGS,
     ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),
+    "compare": (words_of_compare, "Hold runs against each other: three predicates, and what chance explains.", ""),
     "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
-    "list": (words_of_list, "Name what there is: models, data, recipes, settings.", ""),
+    "list": (words_of_list, "Name what there is: models, data, recipes, metrics, settings.", ""),
 }
 """What adds the words of each verb, what the verb does, and what its help ends with."""
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import entropy
+from scipy.stats import entropy, spearmanr
 
 from protolens.errors import ProtolensError
 from protolens.evaluation.trust import (
@@ -18,6 +18,7 @@ from protolens.evaluation.trust import (
     divergence,
     divergence_of_decision,
     log_shares_of_cells,
+    matched_correlation,
     matched_distance,
 )
 from protolens.nn import log_ratio
@@ -98,3 +99,21 @@ def test_partners_are_those_of_the_best_of_all_matchings(seed, ours, theirs):
 def test_logits_that_are_no_numbers_are_refused():
     with pytest.raises(ProtolensError, match="black of a metric is not finite"):
         agreement(torch.zeros(1, 2), torch.tensor([[torch.nan, 0.0]]))
+
+
+@settings(max_examples=30)
+@given(seeds, st.integers(1, 4), st.integers(1, 4))
+def test_prototypes_of_two_runs_are_matched_by_scipy_s_rank_correlation(seed, ours, theirs):
+    first, second = normal(seed, 12, ours), normal(seed + 1, 12, theirs)
+    small, large = (first, second) if ours <= theirs else (second, first)
+    means = [
+        sum(spearmanr(small[:, row], large[:, column]).statistic for row, column in enumerate(columns)) / len(columns)
+        for columns in itertools.permutations(range(large.shape[1]), small.shape[1])
+    ]
+    assert matched_correlation(first, second) == pytest.approx(max(means))
+    order = torch.randperm(ours, generator=torch.Generator().manual_seed(seed))
+    assert matched_correlation(first, 3 * first[:, order] - 2) == pytest.approx(1)
+
+
+def test_a_prototype_that_is_equally_similar_to_all_is_like_no_other():
+    assert matched_correlation(torch.ones(4, 1), torch.rand(4, 1)) == 0

@@ -3,18 +3,23 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
+from protolens.evaluation.comparing import compare, to_csv
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
 from protolens.evaluation.gap import explanation_gap, pictures_of_gap
 from protolens.evaluation.methods import faithfulness
+from protolens.evaluation.metric import METRICS
 from protolens.evaluation.scores import wilson_interval
 
 __all__ = [
+    "METRICS",
     "Evaluation",
+    "compare",
     "evaluate",
     "evaluate_ensemble",
     "explanation_gap",
     "faithfulness",
     "pictures_of_gap",
+    "to_csv",
     "wilson_interval",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from protolens.data import DataSet, Images, open_data, plain_batches
+from protolens.evaluation.answers import LARGEST, write_answers
 from protolens.evaluation.examples import examples
 from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
 from protolens.evaluation.masks import scores_of_masks
@@ -83,6 +84,8 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content["masks"] = scores_of_masks(model, data.training, data.test, team)
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
+        answers = answers_of(model, sight, look(model, data.validation, team)) | {"labels": data.test.labels}
+        write_answers(run.folder, answers, before, data.test.digest)
         assert state_digest(model) == before, "evaluation changed the model"
     content["seconds"] = round(time.monotonic() - begun, 2)
     write_json(path, content)
@@ -131,6 +134,14 @@ def code_of_winner(evidence: Evidence) -> Tensor:
         return evidence.code
     place = evidence.maps.amax(dim=1).flatten(1).argmax(dim=1)
     return evidence.code.flatten(2)[torch.arange(len(place)), :, place]
+
+
+def answers_of(model: PrototypeModel, test: Sight, validation: Sight) -> dict[str, Tensor]:
+    """What is kept of each image: logits of both splits, of the network that is interpreted too, and similarities."""
+    found = {"class_of": model.class_of(), "logits": test.logits, "validation_logits": validation.logits}
+    if test.predictor is not None and validation.predictor is not None:
+        found |= {"predictor": test.predictor, "validation_predictor": validation.predictor}
+    return found | ({"similarity": test.similarity} if test.similarity.numel() <= LARGEST else {})
 
 
 def join(team: Team, parts: Sequence[Tensor]) -> Tensor:

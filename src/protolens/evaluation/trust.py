@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+from protolens.evaluation.maps import mean_ranks
 from protolens.evaluation.metric import HIGHER, LOWER, NEITHER, check, metric
 from protolens.evaluation.transparency import GAUTAM
 from protolens.train import best_temperature
@@ -102,3 +103,20 @@ def matched_distance(first: Tensor, second: Tensor, scale: float) -> float:
     apart = torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist")
     rows, columns = linear_sum_assignment(apart.numpy())
     return float(apart[rows, columns].mean()) / scale
+
+
+@metric("trust", HIGHER, -1, 1, "rank correlation", "specs/models.md 7.3; Kuhn 1955; Spearman 1904")
+def matched_correlation(first: Tensor, second: Tensor) -> float:
+    """How alike two runs' prototypes look at the same images: rank correlation with their partners, mean.
+
+    first: similarity [N, P]; second: [N, Q], of another run, whose codes may mean something else; partners are matched
+    so that the mean is highest, and those of the larger set that have none do not count. A prototype that is equally
+    similar to all images is like no other.
+    """
+    check(first=first, second=second)
+    ranks = [mean_ranks(similarity.T) for similarity in (first, second)]
+    centred = [each - each.mean(dim=1, keepdim=True) for each in ranks]
+    straight = [F.normalize(each, dim=1) for each in centred]
+    alike = straight[0] @ straight[1].T
+    rows, columns = linear_sum_assignment(alike.numpy(), maximize=True)
+    return float(alike[rows, columns].mean())

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+from protolens.verbs.comparing import do_compare
 from protolens.verbs.evaluating import do_evaluate
 from protolens.verbs.explaining import do_explain
 from protolens.verbs.listing import do_list
@@ -14,6 +15,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "convert": do_convert,
     "explain": do_explain,
     "evaluate": do_evaluate,
+    "compare": do_compare,
     "list": do_list,
 }
 TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables

@@ -9,7 +9,13 @@ from protolens.errors import ProtolensError, did_you_mean
 
 def do_list(given: argparse.Namespace) -> int:
     """The verb `list`."""
-    lists = {"models": list_models, "data": list_data, "recipes": list_recipes, "settings": list_settings}
+    lists = {
+        "models": list_models,
+        "data": list_data,
+        "recipes": list_recipes,
+        "metrics": list_metrics,
+        "settings": list_settings,
+    }
     if given.what not in lists:
         raise ProtolensError(f"{given.what} cannot be listed{did_you_mean(given.what, lists)}")
     rows = lists[given.what]()
@@ -55,3 +61,21 @@ def list_settings() -> list[dict[str, Any]]:
 
     both = [*settings_of(RunConfig, ""), *settings_of(Stage, "stages.NAME")]
     return [{"setting": name, "type": kind, "default": default, "": help} for name, kind, default, help in both]
+
+
+def list_metrics() -> list[dict[str, Any]]:
+    """The metrics that say of themselves what they are, by predicate."""
+    from protolens.evaluation import METRICS
+
+    better = {1: "higher", -1: "lower", 0: "neither"}
+    return [
+        {
+            "metric": metric.name,
+            "predicate": metric.predicate,
+            "better": better[metric.better],
+            "range": f"{metric.low:g} to {metric.high:g}",
+            "unit": metric.unit,
+            "": metric.says,
+        }
+        for metric in METRICS.values()
+    ]

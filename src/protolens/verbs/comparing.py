@@ -1,0 +1,25 @@
+"""The verb `compare`."""
+
+import argparse
+import json
+
+from protolens.verbs.shared import leads
+
+
+def do_compare(given: argparse.Namespace) -> int:
+    """The verb `compare`."""
+    from protolens.evaluation import compare, to_csv
+    from protolens.files import write_json, write_text
+    from protolens.terminal import show_comparison
+
+    found = compare(given.runs)
+    if not leads():
+        return 0
+    write_json(given.out / "comparison.json", found)
+    write_text(given.out / "comparison.csv", to_csv(found))
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    show_comparison(found)
+    print(given.out / "comparison.json")
+    return 0
