@@ -21,6 +21,8 @@ from protolens.models import (
 
 SIZES = [(28, 28), (32, 32), (8, 8), (17, 23)]
 CHOICES = [
+    {"name": "bayesian", "width": 32},
+    {"name": "bayesian", "network": "cnn", "prior": 0.5},
     {"name": "blackbox"},
     {"name": "blackbox", "network": "strong"},
     {"name": "concepts"},
@@ -59,7 +61,7 @@ CHOICES = [
 DISTANCES = [
     choice
     for choice in CHOICES
-    if choice["name"] not in ("blackbox", "concepts", "flint", "network")
+    if choice["name"] not in ("bayesian", "blackbox", "concepts", "flint", "network")
     and choice.get("similarity") != "dot-product"
     and choice.get("places") != "map"
 ]

@@ -11,7 +11,18 @@ from protolens.config import RunConfig, Stage, Task, build, merge, seed_of, to_m
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models.base import PrototypeModel
 
-MODELS = ("blackbox", "concepts", "flint", "kmex", "network", "pantypes", "prototypedl", "protopnet", "protovae")
+MODELS = (
+    "bayesian",
+    "blackbox",
+    "concepts",
+    "flint",
+    "kmex",
+    "network",
+    "pantypes",
+    "prototypedl",
+    "protopnet",
+    "protovae",
+)
 
 _settings: dict[str, type] = {}
 _models: dict[str, type[PrototypeModel]] = {}

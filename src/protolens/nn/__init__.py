@@ -14,6 +14,7 @@ from protolens.nn.attributes import (
     indecision,
 )
 from protolens.nn.backbones import Backbone, load_backbone, make_backbone, map_size, receptive_boxes
+from protolens.nn.bayesian import BayesianLinear, Counted, Gaussian, drawn_outputs
 from protolens.nn.decoders import DeconvDecoder, UpConvDecoder
 from protolens.nn.diversity import distance_beyond, inverse_volume, negative_log_volume, orthonormality
 from protolens.nn.encoders import ConvEncoder, SmallEncoder, StrongEncoder, activation
@@ -58,10 +59,13 @@ __all__ = [
     "AttributeDecoder",
     "AttributePrototypes",
     "Backbone",
+    "BayesianLinear",
     "ClassHead",
     "ClassPrototypes",
     "ConvEncoder",
+    "Counted",
     "DeconvDecoder",
+    "Gaussian",
     "Head",
     "HoldsPrototypes",
     "LargeAttributes",
@@ -86,6 +90,7 @@ __all__ = [
     "cluster_cost",
     "code_coverage",
     "distance_beyond",
+    "drawn_outputs",
     "euclidean",
     "expanded_distance",
     "fill",

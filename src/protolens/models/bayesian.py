@@ -1,0 +1,104 @@
+"""A Bayesian network: its weights are normal distributions, and so what it says of an image has a spread.
+
+The one of seeds/003, learnt by variational inference (Blundell et al. 2015, arXiv:1505.05424): an MLP of such layers,
+or a CNN with such a last layer. Read as a self-explainable model like the black box, by the means of its weights: rows
+of the last layer are the prototypes, and `drawn` gives a network of one draw, whose explanations can be compared.
+
+    image -> layers -> code -> dot product with each row -> identity -> logits
+"""
+
+import copy
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, Self
+
+import torch
+from torch import Generator, Tensor, nn
+
+from protolens.config import Count, Positive, Stage, Task, option, seed_of
+from protolens.data import Batch
+from protolens.models.base import Evidence
+from protolens.models.lastlayer import LastLayer
+from protolens.models.registry import register
+from protolens.nn import BayesianLinear, Counted, Gaussian, Normalise, SmallEncoder, classification, drawn_outputs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """An MLP of Bayesian layers, as in seeds/003, or a small CNN with a Bayesian last layer."""
+
+    network: Literal["mlp", "cnn"] = option("mlp", "two hidden layers, all Bayesian; or a CNN whose last layer is")
+    width: Count = option(400, "numbers in each hidden layer of the MLP")
+    prior: Positive = option(1.0, "standard deviation of the weights before any image is seen")
+    start: Positive = option(0.02, "standard deviation of the weights that training begins with")
+
+
+@register("bayesian", Settings)
+class Bayesian(LastLayer):
+    """In training outputs are drawn; in evaluation weights are at their means."""
+
+    several = False
+    settings: Settings
+
+    def __init__(self, settings: Settings, task: Task):
+        super().__init__(settings, task)
+        self.normalise, self.seen = Normalise(task.bands), Counted()
+        if settings.network == "cnn":
+            self.encoder: nn.Sequential = SmallEncoder(task.bands)
+            features = self.encoder.features
+        else:
+            pixels, features = task.bands * task.height * task.width, settings.width
+            widths = [pixels, features, features]
+            layers: list[nn.Module] = [nn.Flatten()]
+            for taken, given in pairwise(widths):
+                layers += [BayesianLinear(taken, given, settings.start), nn.ReLU()]
+            self.encoder = nn.Sequential(*layers)
+        self.end_in(features, task)
+        self.of_prototypes = Gaussian((len(task.classes), features), settings.start)
+        self.of_intercept = Gaussian((len(task.classes),), settings.start)
+
+    def code(self, images: Tensor) -> Tensor:
+        code: Tensor = self.encoder(self.normalise(images))
+        return code
+
+    def evidence(self, images: Tensor) -> Evidence:
+        found = super().evidence(images)
+        if self.training:
+            deviations = self.of_prototypes.deviation(), self.of_intercept.deviation()
+            found.logits = drawn_outputs(found.code, self.prototypes.vectors, self.intercept, deviations)
+        return found
+
+    def drawn(self, seed: int) -> Self:
+        """A network of the same kind whose weights are one draw from their distributions, in evaluation mode."""
+        generator = Generator().manual_seed(seed_of(seed, "posterior"))
+        found = copy.deepcopy(self).eval()
+        with torch.no_grad():
+            for layer in found.modules():
+                if isinstance(layer, BayesianLinear):
+                    layer.fix(generator)
+            found.prototypes.vectors.copy_(found.of_prototypes.draw(found.prototypes.vectors, generator))
+            found.intercept.copy_(found.of_intercept.draw(found.intercept, generator))
+        return found
+
+    @torch.no_grad()
+    def posterior(self, images: Tensor, draws: int, seed: int) -> Tensor:
+        """Probabilities of classes by each of some drawn networks, [draws, B, K]."""
+        return torch.stack([self.drawn(seed_of(seed, number))(images).softmax(dim=1) for number in range(draws)])
+
+    def divergence(self) -> Tensor:
+        """Kullback-Leibler divergence of all weights from the prior, in nats."""
+        prior = self.settings.prior
+        layers = [layer.divergence(prior) for layer in self.encoder if isinstance(layer, BayesianLinear)]
+        last = self.of_prototypes.divergence(self.prototypes.vectors, prior)
+        return sum(layers, last + self.of_intercept.divergence(self.intercept, prior))
+
+    def losses(self, batch: Batch, evidence: Evidence, epoch: int) -> dict[str, Tensor]:
+        return {
+            "classification": classification(evidence.logits, batch.labels, batch.weights),
+            "divergence": self.divergence() / self.seen.images,
+        }
+
+    def stages(self) -> list[Stage]:
+        # a weight of 1 is the bound on the evidence; less of it fits better
+        weights = {"classification": 1.0, "divergence": 0.1}
+        return [Stage("train", epochs=30, weights=weights, schedule="cosine")]
