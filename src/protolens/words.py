@@ -93,7 +93,10 @@ def words_of_compare(compare: Parser) -> None:
     """Which runs, and where what is found goes."""
     compare.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders, each evaluated before")
     compare.add_argument(
-        "--out", type=Path, default=Path("runs/comparison"), help="folder for JSON and CSV (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("runs/comparison"),
+        help="folder of page, JSON and CSV (default: %(default)s)",
     )
 
 

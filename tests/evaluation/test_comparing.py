@@ -100,7 +100,9 @@ def test_the_command_writes_json_and_csv_and_says_who_is_better(runs, tmp_path, 
     assert "box is more accurate than poor-0" in said
     assert (tmp_path / "out" / "comparison.csv").exists()
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "comparison.json").read_text())
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("page") == str(tmp_path / "out" / "comparison.html")
+    assert told == json.loads((tmp_path / "out" / "comparison.json").read_text())
 
 
 def test_names_of_folders_lose_the_seed_and_nothing_else(runs):

@@ -4,10 +4,18 @@ May use: evaluate, explain, train, models, config. Everything is drawn from the 
 opened and nothing is computed by a model.
 """
 
+from protolens.report.compared import write_compared
 from protolens.report.comparison import write_comparison
 from protolens.report.explanations import write_explanations
 from protolens.report.faithfulness import write_faithfulness
 from protolens.report.gap import write_gap
 from protolens.report.report import write_report
 
-__all__ = ["write_comparison", "write_explanations", "write_faithfulness", "write_gap", "write_report"]
+__all__ = [
+    "write_compared",
+    "write_comparison",
+    "write_explanations",
+    "write_faithfulness",
+    "write_gap",
+    "write_report",
+]

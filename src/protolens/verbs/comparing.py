@@ -10,6 +10,7 @@ def do_compare(given: argparse.Namespace) -> int:
     """The verb `compare`."""
     from protolens.evaluation import compare, to_csv
     from protolens.files import write_json, write_text
+    from protolens.report import write_compared
     from protolens.terminal import show_comparison
 
     found = compare(given.runs)
@@ -17,9 +18,10 @@ def do_compare(given: argparse.Namespace) -> int:
         return 0
     write_json(given.out / "comparison.json", found)
     write_text(given.out / "comparison.csv", to_csv(found))
+    page = write_compared(found, given.out)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"page": str(page)}))
         return 0
     show_comparison(found)
-    print(given.out / "comparison.json")
+    print(page)
     return 0

@@ -1,0 +1,189 @@
+"""Runs held against each other: which is more accurate, three predicates side by side, diversity as a plane."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protolens.files import write_text
+from protolens.report.about import path_of
+from protolens.report.charts import ACCENT, INK, MUTED, TEXT, Chart, set_height, to_svg
+from protolens.report.numbers import SPACE, counted, fixed
+from protolens.report.page import render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PAGE = "comparison.html"
+X, Y = "diversity.vendi_score.distance", "diversity.attribute_entropy"
+HIGHER, LOWER, NEITHER = 1, -1, 0
+
+
+def hundredths(share: float) -> str:
+    """A share in percent, two decimals."""
+    return f"{fixed(100 * share, 2)}{SPACE}%"
+
+
+def thousandths(value: float) -> str:
+    """A number with three decimals."""
+    return fixed(value, 3)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure. better: HIGHER, LOWER or NEITHER; write: to text."""
+
+    figure: str
+    head: str
+    about: str
+    better: int
+    write: Callable[[float], str] = hundredths
+
+
+@dataclass(frozen=True)
+class Group:
+    """What belongs to a question."""
+
+    name: str
+    question: str
+    columns: tuple[Column, ...]
+
+
+GROUPS = (
+    Group("right", "How often is it right?", (
+        Column("accuracy", "accuracy", "share of the test images that are recognised", HIGHER),
+        Column("balanced_accuracy", "balanced accuracy", "mean over classes of the share of each that is recognised",
+               HIGHER),
+        Column("area_under_roc", "area under ROC", "chance that an image of a class is ranked above one of another",
+               HIGHER, thousandths),
+        Column("mean_average_precision", "mean average precision", "mean over classes of the area under precision and "
+               "recall", HIGHER),
+        Column("macro_f1", "macro F1", "mean over classes of F1", HIGHER),
+        Column("loss", "loss", "cross-entropy in nats", LOWER, thousandths),
+    )),
+    Group("trust", "Does it decide as its black box does?", (
+        Column("trust.agreement", "agreement", "share of images that both give the same class", HIGHER),
+        Column("trust.accuracy_gap", "accuracy gap", "accuracy of the black box less that of the model", LOWER),
+        Column("trust.divergence", "divergence", "Kullback-Leibler divergence from the black box’s probabilities, in "
+               "nats; it tells how sure both are more than whether they agree", LOWER, thousandths),
+        Column("trust.divergence_as_published", "as published", "the same with a softmax over the similarities of "
+               "prototypes, summed by class, as for KMEx", LOWER, thousandths),
+        Column("trust.calibrated_divergence", "calibrated", "the same after one temperature, fitted on validation "
+               "images", LOWER, thousandths),
+        Column("trust.matched_correlation", "stays in re-runs", "rank correlation of prototypes with their partners in "
+               "runs of other seeds, over the test images", HIGHER, thousandths),
+    )),
+    Group("transparency", "Can its decisions be read?", (
+        Column("transparency.by_similarity.unused", "never used", "share of prototypes that are the most similar one "
+               "to no test image", LOWER),
+        Column("transparency.by_contribution.unused", "never decides", "share that adds most to no decision", LOWER),
+        Column("transparency.by_similarity.nearest_agreement", "decides by nearest", "share of decisions that are the "
+               "class of the most similar prototype", HIGHER),
+        Column("transparency.by_similarity.purity", "purity", "share of the most common class among the images that "
+               "are most similar to a prototype, mean", HIGHER),
+        Column("transparency.by_similarity.entropy_of_use", "even use", "entropy of how images are spread over "
+               "prototypes; 1 is even", HIGHER, thousandths),
+    )),
+    Group("diversity", "Do its prototypes differ?", (
+        Column(X, "different, by distance", "how many prototypes there effectively are, by their number (Vendi score)",
+               HIGHER),
+        Column("diversity.vendi_score.cosine", "by direction", "the same by the cosine", HIGHER),
+        Column("diversity.volume", "volume", "of the directions of a class’s prototypes; 1: at right angles", HIGHER,
+               thousandths),
+        Column("diversity.davies_bouldin.own", "Davies-Bouldin", "width of cells beside their distance", LOWER,
+               thousandths),
+        Column("diversity.coverage", "coverage", "area of a class that its prototypes span, in two principal "
+               "components", HIGHER),
+        Column("diversity.entropy_of_similarity.own", "entropy of similarity", "as published: 0 where each is like "
+               "itself alone; nearly 0 unless prototypes coincide", LOWER, thousandths),
+        Column(Y, "different, by attributes", "entropy of attributes such as thickness or hue among the images that "
+               "stand for prototypes; 100 % is even", HIGHER),
+        Column("diversity.attribute_divergence", "attributes unlike the images’", "divergence from how all images have "
+               "them, in nats", LOWER, thousandths),
+    )),
+)  # fmt: skip
+
+
+def write_compared(found: Mapping[str, Any], folder: Path) -> Path:
+    """Write comparison.html from what `compare` found; returns its path."""
+    groups = []
+    for group in GROUPS:
+        columns = [column for column in group.columns if any(known(kind, column) for kind in found["kinds"])]
+        if columns:
+            rows = [
+                (kind["name"], [cell(kind, column, found["kinds"]) for column in columns]) for kind in found["kinds"]
+            ]
+            groups.append({"name": group.name, "question": group.question, "columns": columns, "rows": rows})
+    page = render(
+        PAGE.replace("comparison", "compared"),
+        name="comparison",
+        data=found["data"],
+        images=counted(found["images"], "test image"),
+        answer=answer(found),
+        pairs=[pair["sentence"] for pair in found["pairs"]],
+        kinds=[(kind["name"], counted(len(kind["runs"]), "run"), kind["model"]) for kind in found["kinds"]],
+        groups=groups,
+        plane=plane(found),
+        command=command(found, folder),
+    )
+    path = folder / PAGE
+    write_text(path, page)
+    return path
+
+
+def known(kind: Mapping[str, Any], column: Column) -> bool:
+    """Whether a kind of run has the figure."""
+    return kind["figures"].get(column.figure, {}).get("mean") is not None
+
+
+def cell(kind: Mapping[str, Any], column: Column, kinds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A mean with its spread, and whether no other kind has a better one."""
+    if not known(kind, column):
+        return {"text": "–", "spread": "", "best": False}
+    own = kind["figures"][column.figure]
+    means = [other["figures"][column.figure]["mean"] for other in kinds if known(other, column)]
+    best = column.better and len(means) > 1 and own["mean"] == max(means, key=lambda mean: column.better * mean)
+    spread = "" if own["spread"] is None else f"± {column.write(own['spread'])}"
+    return {"text": column.write(own["mean"]), "spread": spread, "best": bool(best)}
+
+
+def answer(found: Mapping[str, Any]) -> str:
+    """The most accurate kind, and those that cannot be told apart from it."""
+    first = found["pairs"][0]["better"]
+    alike = [pair["worse"] for pair in found["pairs"] if pair["better"] == first and not pair["told_apart"]]
+    if not alike:
+        return f"{first} is the most accurate; every other one is told apart from it."
+    if len(alike) == len(found["kinds"]) - 1:
+        return f"{first} has the highest accuracy, and none of the others can be told apart from it."
+    return f"{first} has the highest accuracy; {', '.join(alike)} cannot be told apart from it."
+
+
+def plane(found: Mapping[str, Any]) -> Chart | None:
+    """Each kind as a dot by its two diversities; None where none has both."""
+    dots = [
+        (kind["name"], kind["figures"][X]["mean"], kind["figures"][Y]["mean"])
+        for kind in found["kinds"]
+        if all(kind["figures"].get(axis, {}).get("mean") is not None for axis in (X, Y))
+    ]
+    if not dots:
+        return None
+
+    def draw(axes: "Axes") -> None:
+        axes.set_xlim(0, 1)
+        set_height(axes, 0.0, 1.0, "percent")
+        axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+        axes.set_xlabel("by distance", color=MUTED, fontsize=TEXT, labelpad=4)
+        for number, (_, x, y) in enumerate(dots, start=1):
+            axes.plot([x], [y], "o", color=ACCENT, markersize=7, clip_on=False)
+            side = -1 if x > 0.85 else 1
+            axes.annotate(str(number), (x, y), (8 * side, 4), textcoords="offset points", color=INK, fontsize=TEXT,
+                          ha="left" if side > 0 else "right")  # fmt: skip
+
+    said = "; ".join(f"{number}: {name}" for number, (name, _, _) in enumerate(dots, start=1))
+    return Chart("Different by attributes, over different by distance", to_svg("plane", draw), said, ())
+
+
+def command(found: Mapping[str, Any], folder: Path) -> str:
+    """What to type to get the same."""
+    runs = [path_of(Path(run)) for kind in found["kinds"] for run in kind["runs"]]
+    return " ".join(["protolens compare", *runs, "--out", path_of(folder)])

@@ -1,0 +1,63 @@
+"""The page of a comparison: what is best is bold, what is not known is a dash, and the first line is the verdict."""
+
+import pytest
+
+from protolens.report.compared import GROUPS, X, Y, answer, cell, plane, write_compared
+
+ACCURACY, LOSS = GROUPS[0].columns[0], GROUPS[0].columns[-1]
+
+
+def figure(*values):
+    known = [value for value in values if value is not None]
+    return {"values": list(values), "mean": sum(known) / len(known) if known else None, "spread": 0.01}
+
+
+def kind(name, **figures):
+    return {"name": name, "model": "kmex", "runs": [f"runs/{name}"], "seeds": [0], "figures": figures}
+
+
+def pair(better, worse, told_apart):
+    return {"better": better, "worse": worse, "told_apart": told_apart, "sentence": f"{better} beside {worse}."}
+
+
+@pytest.fixture
+def found():
+    kinds = [
+        kind("a", accuracy=figure(0.9, 0.92), loss=figure(0.3), **{X: figure(0.2), Y: figure(0.9)}),
+        kind("<b>", accuracy=figure(0.8), loss=figure(0.1), **{X: figure(None), Y: figure(0.5)}),
+        kind("c", accuracy=figure(0.91), loss=figure(None)),
+    ]
+    pairs = [pair("a", "c", False), pair("a", "<b>", True), pair("c", "<b>", True)]
+    return {"data": "digits", "images": 100, "kinds": kinds, "pairs": pairs}
+
+
+def test_the_best_is_bold_by_the_direction_of_its_figure(found):
+    kinds = found["kinds"]
+    assert [cell(each, ACCURACY, kinds)["best"] for each in kinds] == [True, False, True]
+    assert [cell(each, LOSS, kinds)["best"] for each in kinds] == [False, True, False]
+    assert cell(kinds[0], ACCURACY, kinds)["text"] == "91.00\xa0%"
+    assert cell(kinds[0], ACCURACY, kinds)["spread"] == "± 1.00\xa0%"
+    assert cell(kinds[2], LOSS, kinds)["text"] == "–"
+
+
+def test_the_verdict_names_the_best_and_those_that_are_not_told_apart(found):
+    assert answer(found) == "a has the highest accuracy; c cannot be told apart from it."
+    found["pairs"][0]["told_apart"] = True
+    assert answer(found) == "a is the most accurate; every other one is told apart from it."
+    for each in found["pairs"]:
+        each["told_apart"] = False
+    assert answer(found) == "a has the highest accuracy, and none of the others can be told apart from it."
+
+
+def test_the_plane_shows_those_that_have_both_kinds_of_diversity(found):
+    chart = plane(found)
+    assert chart.words == "1: a"
+    assert plane({"kinds": found["kinds"][1:]}) is None
+
+
+def test_the_page_holds_names_as_text_and_leaves_out_what_nobody_has(found, tmp_path):
+    page = write_compared(found, tmp_path).read_text()
+    assert "&lt;b&gt; beside" not in page
+    assert "a beside &lt;b&gt;." in page
+    assert "Does it decide as its black box does?" not in page
+    assert "<code>protolens compare runs/a &#39;runs/&lt;b&gt;&#39; runs/c --out" in page
