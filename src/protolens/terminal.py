@@ -137,6 +137,31 @@ def _mean(figures: Mapping[str, Any] | None) -> str:
     return f"{100 * figures['mean']:.1f}{spread} %"
 
 
+def show_uncertainty(run: "Run", found: Mapping[str, Any]) -> None:
+    """What a model says when it has to, and what it refuses."""
+    cuts, own = found["least"], found["forced"]
+    title = f"{run.folder}: {found['draws']} draw{'s' * (found['draws'] != 1)} of the weights"
+    heads = [f"refused below {100 * least:.1f} %" for least in cuts.values()]
+    table = Table("images", *heads, "entropy", "of it disagreement", title=title)
+    kept = [f"{figure(one['refused'])}; the rest {figure(one['accuracy'])} right" for one in found["refusal"].values()]
+    doubts = [f"{one['own']:.3f}" for one in next(iter(found["others"].values()))["doubt"].values()]
+    table.add_row("test", *kept, *doubts)
+    for name, other in found["others"].items():
+        shares = [figure(other["refusal"][cut]["refused"]) for cut in cuts]
+        table.add_row(name, *shares, *(f"{one['theirs']:.3f}" for one in other["doubt"].values()))
+    console = _console()
+    console.print(table)
+    sure = f"calibration error {own['calibration_error']:.4f}, Brier score {own['brier_score']:.4f}"
+    console.print(f"forced to answer: {figure(own['accuracy'])} right ({_interval(own['interval'])}); {sure}")
+    explained = found["explanations"]
+    if explained:
+        maps = "have one value" if explained["maps"] is None else f"correlate by {explained['maps']:.2f}"
+        console.print(
+            f"explanations of {explained['images']} test images by {explained['draws']} draws: contributions differ by "
+            f"{100 * explained['contributions']:.1f} % of what speaks, LRP's maps {maps}"
+        )
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

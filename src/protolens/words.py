@@ -116,7 +116,15 @@ def words_of_evaluate(evaluate: Parser) -> None:
     evaluate.add_argument(
         "--images", type=int, default=1000, help="with --method and --beside: test images (default: %(default)s)"
     )
-    evaluate.add_argument("--seed", type=int, default=0, help="with both: draws images and all else (default: 0)")
+    evaluate.add_argument("--seed", type=int, default=0, help="with these: draws images and all else (default: 0)")
+    evaluate.add_argument(
+        "--uncertainty",
+        nargs="*",
+        metavar="DATA",
+        help="measure whether the model knows when it does not know: calibration, and what it refuses of its own test "
+        "images, of noise, and of these other data sets",
+    )
+    evaluate.add_argument("--draws", type=int, default=100, help="with --uncertainty: of a Bayesian network's weights")
     evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")
     evaluate.add_argument("--again", action="store_true", help="read the test split again")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")

@@ -155,6 +155,15 @@ def test_without_biases_relevance_sums_to_the_logit(name):
     torch.testing.assert_close(total, logits.gather(1, targets[:, None])[:, 0], rtol=1e-3, atol=1e-5)
 
 
+def test_a_dense_first_layer_tells_pixels_apart_by_the_rule_for_pixels():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    images, targets = torch.rand(2, 1, 4, 4), torch.tensor([0, 2])
+    flat, box = (lrp(network, images, targets, f"epsilon-plus-{rule}") for rule in ("flat", "box"))
+    assert flat.flatten(1).std(dim=1).min() > 0
+    assert torch.equal(flat, box)
+
+
 def test_a_batch_gives_what_its_images_give_alone(residual):
     images, targets = torch.rand(4, 3, 64, 64), torch.tensor([1, 5, 5, 9])
     together = lrp(residual, images, targets)

@@ -30,7 +30,7 @@ from protolens.attribution.functions import (
     name_of,
     tensors_in,
 )
-from protolens.attribution.rules import STABILISER, Composite, Divided, Layer, stabilised
+from protolens.attribution.rules import STABILISER, Composite, Divided, Layer, flat, stabilised, z_box
 from protolens.errors import ProtolensError
 
 
@@ -307,7 +307,9 @@ class Flow(TorchFunctionMode):
         bounds = (pixels.low, pixels.high) if pixels else (None, None)
         layer = Layer(state.given.detach(), state.weight, state.apply, state.value, *bounds)
         rule = self.composite.dense if state.dense else self.composite.convolution
-        rule = self.composite.first if pixels else rule
+        if pixels:
+            # a dense layer sees every pixel: all of them alike would tell none from another
+            rule = z_box if state.dense and self.composite.first is flat else self.composite.first
         divided = Divided(lambda: rule(layer), state.apply)
         return lambda relevance: (divided(relevance),)
 

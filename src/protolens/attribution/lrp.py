@@ -22,9 +22,9 @@ def lrp(
     """Relevance of every pixel and band for the logit of a class: [B, C, H, W].
 
     network: images [B, C, H, W] -> logits [B, K], in evaluation mode; targets: [B], the class of each image; composite:
-    a name of COMPOSITES, rules by kind of layer; bounds: least and greatest value of a pixel, for the rule z-box. On a
-    network without biases relevance sums to the logit; else constants keep a part. Raises ProtolensError for a
-    function without a rule, an unknown composite.
+    a name of COMPOSITES, rules by kind of layer, of which a dense first layer has z-box in place of flat; bounds: least
+    and greatest value of a pixel, for the rule z-box. On a network without biases relevance sums to the logit; else
+    constants keep a part. Raises ProtolensError for a function without a rule, an unknown composite.
     """
     with torch.no_grad(), start(images, composite, bounds) as flow:
         logits = network(flow.images)

@@ -4,6 +4,7 @@ May use: explain, train, models, nn, data, config. Evaluation changes nothing in
 """
 
 from protolens.evaluation.comparing import compare, to_csv
+from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
 from protolens.evaluation.gap import explanation_gap, pictures_of_gap
@@ -21,5 +22,6 @@ __all__ = [
     "faithfulness",
     "pictures_of_gap",
     "to_csv",
+    "uncertainty",
     "wilson_interval",
 ]

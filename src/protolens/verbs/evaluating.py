@@ -26,6 +26,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
     run = Run.open(given.runs[0])
     if given.beside is not None:
         return do_evaluate_gap(given, run)
+    if given.uncertainty is not None:
+        return do_evaluate_uncertainty(given, run)
     if given.method:
         return do_evaluate_methods(given, run)
     evaluation = evaluate(run, again=given.again, device=given.device)
@@ -80,6 +82,24 @@ def do_evaluate_gap(given: argparse.Namespace, run: "Run") -> int:
         return 0
     page = write_gap(run, found, *pictures_of_gap(run, other, methods[0], **asked))
     tell(given, found | {"page": str(page)}, str(page))
+    return 0
+
+
+def do_evaluate_uncertainty(given: argparse.Namespace, run: "Run") -> int:
+    """The verb `evaluate` for what a model does not know."""
+    from protolens.evaluation import uncertainty
+    from protolens.terminal import show_uncertainty
+
+    if given.draws < 1:
+        raise ProtolensError(f"--draws is {given.draws}; 1 or more are needed")
+    found = uncertainty(run, given.uncertainty, draws=given.draws, seed=given.seed, device=given.device)
+    if not leads():
+        return 0
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    show_uncertainty(run, found)
+    print(run.folder / "uncertainty.json")
     return 0
 
 

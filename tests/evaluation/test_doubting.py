@@ -1,0 +1,81 @@
+"""What a model refuses: of its own images, of noise, of other data; and that measuring changes nothing."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from protolens.cli import main
+from protolens.data import open_data, to_float
+from protolens.errors import ProtolensError
+from protolens.evaluation import uncertainty
+from protolens.evaluation.uncertainty import accuracy_when_answering, refused
+from protolens.models import state_digest
+from protolens.train import fit
+from tests.conftest import digits_run
+
+
+@pytest.fixture(scope="module")
+def bayesian(tmp_path_factory):
+    model = {"name": "bayesian", "width": 64}
+    return fit(digits_run(model=model, stages={"train": {"epochs": 8}}), tmp_path_factory.mktemp("runs") / "bayesian")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    stages = {"train": {"epochs": 2}}
+    return fit(digits_run(model={"name": "blackbox"}, stages=stages), tmp_path_factory.mktemp("runs") / "plain")
+
+
+def test_figures_are_those_of_the_draws(bayesian):
+    before = state_digest(bayesian.model())
+    found = uncertainty(bayesian, ["digits"], draws=7)
+    data, model = open_data(bayesian.config.data), bayesian.model()
+    posterior = model.posterior(to_float(data.test.take(torch.arange(len(data.test))), "cpu"), 7, seed=0)
+    together = posterior.mean(dim=0).argmax(dim=1)
+    assert found["forced"]["accuracy"] == pytest.approx(float((together == data.test.labels).double().mean()))
+    for name, least in found["least"].items():
+        own = found["refusal"][name]
+        assert own["refused"] == pytest.approx(refused(posterior, least))
+        assert own["accuracy"] == pytest.approx(accuracy_when_answering(posterior, data.test.labels, least))
+    # the same images once more are as strange as its own
+    assert found["others"]["digits"]["refusal"]["chosen"]["refused"] == found["refusal"]["chosen"]["refused"]
+    assert found["others"]["digits"]["doubt"]["entropy"]["area_under_roc"] == pytest.approx(0.5)
+    assert found["others"]["noise"]["doubt"]["entropy"]["theirs"] > found["others"]["noise"]["doubt"]["entropy"]["own"]
+    assert state_digest(bayesian.model()) == before
+    assert json.loads((bayesian.folder / "uncertainty.json").read_text()) == found
+
+
+def test_explanations_of_a_bayesian_network_have_a_spread_and_those_of_fixed_weights_none(bayesian, plain):
+    explained = uncertainty(bayesian, draws=3)["explanations"]
+    assert explained["contributions"] > 0
+    assert -1 <= explained["maps"] < 1
+    found = uncertainty(plain)
+    assert found["explanations"] is None
+    assert found["draws"] == 1
+    assert found["others"]["noise"]["doubt"]["mutual_information"]["own"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_command_says_what_is_refused(bayesian, capsys):
+    assert main(["evaluate", str(bayesian.folder), "--uncertainty", "--draws", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "forced to answer" in said
+    assert "noise" in said
+    assert main(["evaluate", str(bayesian.folder), "--uncertainty", "digits", "--draws", "3", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["others"]) == {"noise", "digits"}
+    assert main(["evaluate", str(bayesian.folder), "--uncertainty", "--draws", "0"]) == 1
+    assert "--draws is 0; 1 or more are needed" in capsys.readouterr().err
+
+
+def test_images_of_another_size_and_of_several_classes_are_refused(bayesian, several, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            Image.new("RGB", (20, 10), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    with pytest.raises(ProtolensError, match=r"has images of .* and the model takes 8 x 8 x 1; name another set"):
+        uncertainty(bayesian, [f"folder:{tmp_path}"])
+    box = {"data": {"name": "pairs"}, "model": {"name": "blackbox"}, "stages": {"train": {"epochs": 1}}}
+    run = fit(digits_run(**box), tmp_path / "run")
+    with pytest.raises(ProtolensError, match="measured for images of one class each, and these show several"):
+        uncertainty(run)
