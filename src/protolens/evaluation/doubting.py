@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from protolens.attribution import attribute
 from protolens.config import read_run, seed_of
-from protolens.data import DataSet, Images, open_data, to_float
+from protolens.data import DataSet, Images, MemoryImages, open_data, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation.interpretation import to_predicted
 from protolens.evaluation.maps import rank_correlations
@@ -31,14 +31,14 @@ from protolens.evaluation.uncertainty import (
     negative_log_likelihood,
 )
 from protolens.files import write_json
-from protolens.models import PrototypeModel, evaluation_mode, state_digest
+from protolens.models import PrototypeModel, state_digest
 from protolens.models.bayesian import Bayesian
 from protolens.train import Run, Team, area_under_roc, assemble, predict, refuse_other_images
 
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for
 EXPLAINED = 20  # test images whose explanations are compared between draws
-NOISE = "noise"
+NOISE, NOISE_IMAGES = "noise", 1000
 
 
 def uncertainty(
@@ -46,8 +46,8 @@ def uncertainty(
 ) -> dict[str, Any]:
     """Measure calibration, refusal and doubt of a run's model, and write RUN/uncertainty.json.
 
-    others: names of data sets of the same image size, whose test images are none of the model's; as many images of
-    uniform noise are always among them. draws: of the weights of a Bayesian network. The least probability of an
+    others: names of data sets of the same image size, whose test images are none of the model's; images of uniform
+    noise are always among them. draws: of the weights of a Bayesian network. The least probability of an
     answer is that of seeds/003, and one chosen on validation images. Raises ProtolensError for images of several
     classes, for other sizes, and for unknown data.
     """
@@ -56,7 +56,7 @@ def uncertainty(
         raise ProtolensError(f"{run.folder}: refusing is measured for images of one class each, and these show several")
     data = open_data(run.config.data)
     refuse_other_images(run, data)
-    strangers = {name: opened(name, data) for name in others}
+    strangers = {NOISE: noise(data, seed)} | {name: opened(name, data).test for name in others}
     with assemble(device) as team:
         model = run.model().to(team.device)
         before = state_digest(model)
@@ -72,16 +72,11 @@ def uncertainty(
             "least": cuts,
             "forced": forced(own, data.test.labels),
             "refusal": {name: refusal(own, data.test.labels, cut) for name, cut in cuts.items()},
-            "others": {},
+            "others": {
+                name: beside(own, posterior(model, images, draws, seed, team), cuts)
+                for name, images in strangers.items()
+            },
         }
-        pixels = {name: stranger.test for name, stranger in strangers.items()}
-        for name in (NOISE, *pixels):
-            theirs = (
-                posterior_of_noise(model, len(data.test), draws, seed)
-                if name == NOISE
-                else posterior(model, pixels[name], draws, seed, team)
-            )
-            content["others"][name] = beside(own, theirs, cuts)
         content["explanations"] = spread_of_explanations(model, data, draws, seed)
         assert state_digest(model) == before, "measuring changed the model"
     content["seconds"] = round(time.monotonic() - begun, 2)
@@ -107,14 +102,12 @@ def posterior(model: PrototypeModel, images: Images, draws: int, seed: int, team
     return torch.stack([predict(each, images, team).softmax(dim=1) for each in drawn(model, draws, seed)])
 
 
-def posterior_of_noise(model: PrototypeModel, images: int, draws: int, seed: int) -> Tensor:
-    """The same for so many images of uniform noise."""
-    task, generator = model.task, Generator().manual_seed(seed_of(seed, NOISE))
-    pixels = torch.rand(images, task.bands, *task.size, generator=generator).split(1000)
-    with torch.inference_mode(), evaluation_mode(model):
-        each = drawn(model, draws, seed) if isinstance(model, Bayesian) else [model]
-        said = [torch.cat([one(some.to(model.device)) for some in pixels]) for one in each]
-    return torch.stack(said).softmax(dim=2).cpu()
+def noise(data: DataSet, seed: int) -> Images:
+    """Images whose pixels are drawn uniformly, as many as NOISE_IMAGES or as there are test images."""
+    generator, count = Generator().manual_seed(seed_of(seed, NOISE)), min(NOISE_IMAGES, len(data.test))
+    shape = (count, data.task.bands, *data.task.size)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return MemoryImages(NOISE, pixels, torch.zeros(count, dtype=torch.int64), [f"{NOISE}/{i}" for i in range(count)])
 
 
 def drawn(model: Bayesian, draws: int, seed: int) -> list[Bayesian]:
