@@ -42,7 +42,9 @@ class Bayesian(LastLayer):
 
     def __init__(self, settings: Settings, task: Task):
         super().__init__(settings, task)
-        self.normalise, self.seen = Normalise(task.bands), Counted()
+        self.seen = Counted()
+        # a pixel that is always 0 teaches its weights nothing: where it is not, draws disagree
+        self.normalise = Normalise(task.bands) if settings.network == "cnn" else nn.Identity()
         if settings.network == "cnn":
             self.encoder: nn.Sequential = SmallEncoder(task.bands)
             features = self.encoder.features
