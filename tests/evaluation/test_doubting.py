@@ -32,7 +32,7 @@ def test_figures_are_those_of_the_draws(bayesian):
     before = state_digest(bayesian.model())
     found = uncertainty(bayesian, ["digits"], draws=7)
     data, model = open_data(bayesian.config.data), bayesian.model()
-    posterior = model.posterior(to_float(data.test.take(torch.arange(len(data.test))), "cpu"), 7, seed=0)
+    posterior = model.posterior(to_float(data.test.take(torch.arange(len(data.test))), "cpu"), model.draws(7, seed=0))
     together = posterior.mean(dim=0).argmax(dim=1)
     assert found["forced"]["accuracy"] == pytest.approx(float((together == data.test.labels).double().mean()))
     for name, least in found["least"].items():

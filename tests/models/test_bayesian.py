@@ -41,10 +41,10 @@ def test_the_mean_of_drawn_logits_is_that_of_outputs_drawn_in_training(model):
 
 def test_the_posterior_is_the_probabilities_of_each_draw(model):
     images = torch.rand(3, 1, 28, 28)
-    found = model.posterior(images, 4, seed=7)
-    assert found.shape == (4, 3, 4)
-    torch.testing.assert_close(found.sum(dim=2), torch.ones(4, 3))
-    assert torch.equal(found, model.posterior(images, 4, seed=7))
+    found = model.posterior(images, model.draws(4, seed=7))
+    alone = [network(images).softmax(dim=1) for network in model.draws(4, seed=7)]
+    torch.testing.assert_close(found, torch.stack(alone))
+    assert torch.equal(found, model.posterior(images, model.draws(4, seed=7)))
 
 
 def test_the_divergence_is_shared_out_over_the_training_images(model):

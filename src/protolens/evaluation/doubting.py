@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from protolens.attribution import attribute
 from protolens.config import read_run, seed_of
-from protolens.data import DataSet, Images, MemoryImages, open_data, to_float
+from protolens.data import DataSet, Images, MemoryImages, open_data, plain_batches, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation.interpretation import to_predicted
 from protolens.evaluation.maps import rank_correlations
@@ -33,7 +33,7 @@ from protolens.evaluation.uncertainty import (
 from protolens.files import write_json
 from protolens.models import PrototypeModel, state_digest
 from protolens.models.bayesian import Bayesian
-from protolens.train import Run, Team, area_under_roc, assemble, predict, refuse_other_images
+from protolens.train import Run, Team, area_under_roc, assemble, batch_for, predict, refuse_other_images
 
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for
@@ -99,7 +99,11 @@ def posterior(model: PrototypeModel, images: Images, draws: int, seed: int, team
     """Probabilities by each draw, [S, N, K] on the CPU; one draw where weights are fixed."""
     if not isinstance(model, Bayesian):
         return predict(model, images, team).softmax(dim=1)[None]
-    return torch.stack([predict(each, images, team).softmax(dim=1) for each in drawn(model, draws, seed)])
+    networks = model.draws(draws, seed)
+    batches = plain_batches(images, batch_for(images), team.device, team.rank, team.size)
+    none = torch.zeros(draws, 0, len(model.task.classes), device=team.device)
+    parts = [none, *(model.posterior(batch.images, networks) for batch in batches)]
+    return team.gather(torch.cat(parts, dim=1).transpose(0, 1)).transpose(0, 1).float().cpu()
 
 
 def noise(data: DataSet, seed: int) -> Images:
@@ -108,11 +112,6 @@ def noise(data: DataSet, seed: int) -> Images:
     shape = (count, data.task.bands, *data.task.size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     return MemoryImages(NOISE, pixels, torch.zeros(count, dtype=torch.int64), [f"{NOISE}/{i}" for i in range(count)])
-
-
-def drawn(model: Bayesian, draws: int, seed: int) -> list[Bayesian]:
-    """The networks of the draws."""
-    return [model.drawn(seed_of(seed, number)) for number in range(draws)]
 
 
 def forced(posterior: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -177,7 +176,7 @@ def spread_of_explanations(model: PrototypeModel, data: DataSet, draws: int, see
     generator = Generator().manual_seed(seed_of(seed, "explanations"))
     rows = torch.randperm(len(data.test), generator=generator)[:EXPLAINED].sort().values
     images = to_float(data.test.take(rows), model.device)
-    networks = drawn(model, min(draws, EXPLAINED), seed)
+    networks = model.draws(min(draws, EXPLAINED), seed)
     with torch.no_grad():
         targets = torch.stack([network(images).softmax(dim=1) for network in networks]).mean(dim=0).argmax(dim=1)
         found = [network.evidence(images) for network in networks]

@@ -11,7 +11,6 @@ from protolens.errors import ProtolensError
 
 Function = TypeVar("Function", bound=Callable[..., float])
 HIGHER, LOWER, NEITHER = 1, -1, 0
-PREDICATES = ("transparency", "trust", "diversity")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ of the last layer are the prototypes, and `drawn` gives a network of one draw, w
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, Self
@@ -17,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from protolens.config import Count, Positive, Stage, Task, option, seed_of
 from protolens.data import Batch
-from protolens.models.base import Evidence
+from protolens.models.base import Evidence, evaluation_mode
 from protolens.models.lastlayer import LastLayer
 from protolens.models.registry import register
 from protolens.nn import BayesianLinear, Counted, Gaussian, Normalise, SmallEncoder, classification, drawn_outputs
@@ -82,10 +83,19 @@ class Bayesian(LastLayer):
             found.intercept.copy_(found.of_intercept.draw(found.intercept, generator))
         return found
 
+    def draws(self, count: int, seed: int) -> list[Self]:
+        """So many networks of it, each of a draw of its own."""
+        return [self.drawn(seed_of(seed, number)) for number in range(count)]
+
     @torch.no_grad()
-    def posterior(self, images: Tensor, draws: int, seed: int) -> Tensor:
-        """Probabilities of classes by each of some drawn networks, [draws, B, K]."""
-        return torch.stack([self.drawn(seed_of(seed, number))(images).softmax(dim=1) for number in range(draws)])
+    def posterior(self, images: Tensor, networks: Sequence[Self]) -> Tensor:
+        """Probabilities of classes by each of S drawn networks, [S, B, K]; what is not random is computed once."""
+        if self.settings.network == "mlp":
+            return torch.stack([network(images).softmax(dim=1) for network in networks])
+        with evaluation_mode(self):
+            code = self.code(images)
+        said = [network.alike(code) + network.intercept for network in networks]
+        return torch.stack(said).softmax(dim=2)
 
     def divergence(self) -> Tensor:
         """Kullback-Leibler divergence of all weights from the prior, in nats."""
