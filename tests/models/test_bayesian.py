@@ -7,7 +7,10 @@ from protolens.data import Batch
 from protolens.models import build_model, state_digest
 from tests.conftest import make_task
 
-CHOICES = [{"name": "bayesian", "width": 16, "start": 0.1}, {"name": "bayesian", "network": "cnn", "start": 0.1}]
+CHOICES = [
+    {"name": "bayesian", "width": 16, "start": 0.1, "prior": 0.1},
+    {"name": "bayesian", "network": "cnn", "start": 0.1},
+]
 
 
 @pytest.fixture(params=CHOICES, ids=["mlp", "cnn"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
-from protolens.nn import BayesianLinear, Counted, Gaussian, drawn_outputs
+from protolens.nn import BayesianLinear, Counted, FirstBayesianLinear, Gaussian, drawn_outputs
 from protolens.nn.bayesian import rho_of
 
 
@@ -24,7 +24,7 @@ def test_the_divergence_is_that_of_torch_s_distributions(seed, prior, deviation)
 
 @given(st.floats(1e-4, 50))
 def test_a_deviation_is_the_softplus_of_its_rho(deviation):
-    assert float(torch.nn.functional.softplus(torch.tensor(rho_of(deviation)))) == pytest.approx(deviation, rel=1e-4)
+    assert float(torch.nn.functional.softplus(rho_of(torch.tensor(deviation)))) == pytest.approx(deviation, rel=1e-4)
 
 
 def test_drawn_outputs_have_the_moments_of_outputs_of_drawn_weights():
@@ -63,3 +63,19 @@ def test_images_are_counted_once():
     counted = Counted()
     counted.learn(iter([torch.zeros(4, 1, 2, 2), torch.zeros(3, 1, 2, 2)]))
     assert counted.images == 7
+
+
+def test_a_first_layer_begins_as_the_best_independent_distributions_of_a_regression():
+    images = torch.rand(50, 1, 2, 3)
+    images[:, :, 0, 0] = 0
+    layer = FirstBayesianLinear(6, 4, prior=2.0)
+    before = layer.weight.detach().clone()
+    layer.learn(images.split(16))
+    pixels = torch.cat([images.flatten(1), torch.ones(50, 1)], dim=1).double()
+    precision = pixels.T @ pixels + torch.eye(7) / 2.0**2
+    expected = precision.diagonal().rsqrt().float()
+    torch.testing.assert_close(layer.of_weight.deviation(), expected[:6].expand(4, 6))
+    torch.testing.assert_close(layer.of_bias.deviation(), expected[6].expand(4))
+    # the regression's mean is nearer to the prior's, 0, the less the images say
+    torch.testing.assert_close(layer.weight, before * (1 - (expected[:6] / 2.0) ** 2))
+    assert torch.equal(layer.weight[:, 0], torch.zeros(4))

@@ -10,7 +10,6 @@ of the last layer are the prototypes, and `drawn` gives a network of one draw, w
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal, Self
 
 import torch
@@ -21,7 +20,16 @@ from protolens.data import Batch
 from protolens.models.base import Evidence, evaluation_mode
 from protolens.models.lastlayer import LastLayer
 from protolens.models.registry import register
-from protolens.nn import BayesianLinear, Counted, Gaussian, Normalise, SmallEncoder, classification, drawn_outputs
+from protolens.nn import (
+    BayesianLinear,
+    Counted,
+    FirstBayesianLinear,
+    Gaussian,
+    Normalise,
+    SmallEncoder,
+    classification,
+    drawn_outputs,
+)
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,9 @@ class Bayesian(LastLayer):
             features = self.encoder.features
         else:
             pixels, features = task.bands * task.height * task.width, settings.width
-            widths = [pixels, features, features]
-            layers: list[nn.Module] = [nn.Flatten()]
-            for taken, given in pairwise(widths):
-                layers += [BayesianLinear(taken, given, settings.start), nn.ReLU()]
-            self.encoder = nn.Sequential(*layers)
+            first = FirstBayesianLinear(pixels, features, settings.prior)
+            second = BayesianLinear(features, features, settings.start)
+            self.encoder = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU())
         self.end_in(features, task)
         self.of_prototypes = Gaussian((len(task.classes), features), settings.start)
         self.of_intercept = Gaussian((len(task.classes),), settings.start)

@@ -14,7 +14,7 @@ from protolens.nn.attributes import (
     indecision,
 )
 from protolens.nn.backbones import Backbone, load_backbone, make_backbone, map_size, receptive_boxes
-from protolens.nn.bayesian import BayesianLinear, Counted, Gaussian, drawn_outputs
+from protolens.nn.bayesian import BayesianLinear, Counted, FirstBayesianLinear, Gaussian, drawn_outputs
 from protolens.nn.decoders import DeconvDecoder, UpConvDecoder
 from protolens.nn.diversity import distance_beyond, inverse_volume, negative_log_volume, orthonormality
 from protolens.nn.encoders import ConvEncoder, SmallEncoder, StrongEncoder, activation
@@ -65,6 +65,7 @@ __all__ = [
     "ConvEncoder",
     "Counted",
     "DeconvDecoder",
+    "FirstBayesianLinear",
     "Gaussian",
     "Head",
     "HoldsPrototypes",

@@ -17,9 +17,11 @@ from protolens.nn.precision import in_full_precision
 SMALLEST = 1e-16  # variance of an output, whose root has a gradient everywhere
 
 
-def rho_of(deviation: float) -> float:
-    """The rho whose softplus is a deviation above 0."""
-    return float(torch.expm1(torch.tensor(deviation, dtype=torch.float64)).log())
+def rho_of(deviation: Tensor) -> Tensor:
+    """The rho whose softplus is a deviation above 0, of the same shape."""
+    deviation = deviation.double()
+    # log(exp(d) - 1), which does not overflow
+    return deviation + (-torch.expm1(-deviation)).log()
 
 
 class Gaussian(nn.Module):
@@ -27,7 +29,13 @@ class Gaussian(nn.Module):
 
     def __init__(self, shape: Iterable[int], deviation: float):
         super().__init__()
-        self.rho = nn.Parameter(torch.full(tuple(shape), rho_of(deviation)))
+        self.rho = nn.Parameter(torch.empty(tuple(shape)))
+        self.begin(torch.tensor(deviation))
+
+    @torch.no_grad()
+    def begin(self, deviation: Tensor) -> None:
+        """Set the deviations, of a shape that spreads to that of the mean."""
+        self.rho.copy_(rho_of(deviation).expand_as(self.rho))
 
     def deviation(self) -> Tensor:
         """Standard deviations, of the shape of the mean."""
@@ -81,6 +89,31 @@ class BayesianLinear(nn.Linear):
         """Become one draw: the means are values of the weights from now on."""
         self.weight.copy_(self.of_weight.draw(self.weight, generator))
         self.bias.copy_(self.of_bias.draw(self.bias, generator))
+
+
+class FirstBayesianLinear(BayesianLinear, OfPixels):
+    """One that looks at pixels, and begins as unsure of each as the training images leave it.
+
+    Deviations are those of the best independent normal distributions of a linear regression with noise of 1: a weight
+    of a pixel that is black in all images stays as the prior is. It has no gradient to find that by, and networks that
+    agree by chance on what no image has shown would be sure of any other kind of image.
+    """
+
+    def __init__(self, taken: int, given: int, prior: float):
+        super().__init__(taken, given, prior)
+        self.prior = prior
+
+    @torch.no_grad()
+    def learn(self, batches: Iterable[Tensor]) -> None:
+        """Take deviations from the pixels' sums of squares; means shrink as far as the prior still holds."""
+        squares, count = torch.zeros(self.in_features, dtype=torch.float64), 0
+        for images in batches:
+            squares += images.flatten(1).double().square().sum(dim=0)
+            count += len(images)
+        variance = 1 / (1 / self.prior**2 + squares)
+        self.of_weight.begin(variance.sqrt())
+        self.of_bias.begin((1 / (1 / self.prior**2 + torch.tensor([float(count)]))).sqrt())
+        self.weight.mul_(1 - variance / self.prior**2)
 
 
 class Counted(OfPixels):
