@@ -55,8 +55,8 @@ def test_figures_stand_beside_their_controls_and_what_is_unknown_is_a_dash():
     assert [row["value"] for row in rows] == ["25.0\xa0%", "50.0\xa0%", "61.3\xa0%"]
     assert [row["centre"] for row in rows] == ["10.0\xa0%", "–", "20.0\xa0%"]
     assert part_sentence(FOUND) == (
-        "25.0\xa0% of 8\xa0prototypes keep to one part; always looking at the middle of the image would let 10.0\xa0% of "
-        "them do so."
+        "25.0\xa0% of 8\xa0prototypes keep to one part; always looking at the middle of the image would let 10.0\xa0% "
+        "of them do so."
     )
     nothing = FOUND | {"figures": dict.fromkeys(FIGURES), "shown": []}
     assert part_sentence(nothing) == "No prototype can be asked: no test image of their classes shows a part."
