@@ -45,6 +45,8 @@ def test_a_prototype_means_its_part_where_it_is_consistent_and_none_where_it_is_
         "means no part; the tail, which it meets most often, is in its region in 40.0\xa0% of the 1\xa0test image of "
         "its class that show it."
     )
+    none = FOUND | {"meanings": [{"part": "beak", "share": 0.0, "images": 3}]}
+    assert meaning(none, 0) == "means no part: none is in its region in any test image of its class."
     first, second = meaning_sentences(FOUND)
     assert first.startswith("Most consistent: prototype 0 means the beak")
     assert second.startswith("Least consistent: prototype 5 means no part")

@@ -69,6 +69,8 @@ def meaning(found: Mapping[str, Any], prototype: int) -> str:
     own = found["meanings"][prototype]
     part, share = own["part"], percent(own["share"])
     images = f"{counted(own['images'], 'test image')} of its class that show it"
+    if not own["share"]:
+        return "means no part: none is in its region in any test image of its class."
     if own["share"] < found["least"]:
         return f"means no part; the {part}, which it meets most often, is in its region in {share} of the {images}."
     return f"means the {part}, in {share} of the {images}."
