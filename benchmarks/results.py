@@ -149,7 +149,7 @@ def make_row(
 
 
 SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "precision", "f1", "iou")
-SHARES += ("purity", "constant_score", "unused")
+SHARES += ("purity", "constant_score", "unused", "parts.")
 
 
 def to_markdown(title: str, rows: Sequence[dict[str, Any]], script: str) -> str:

@@ -18,9 +18,9 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     """The figures of an evaluation as a table."""
     scores = evaluation.content
     title = f"{run.folder}: {scores['images']:,} test images"
-    masks = tables_of_masks(run, scores)
+    known = (*tables_of_masks(run, scores), *tables_of_parts(scores))
     if "accuracy" not in scores:
-        for part in (*tables_of_several(scores, title), *masks):
+        for part in (*tables_of_several(scores, title), *known):
             _console().print(part)
         return
     table = Table("test split", "value", "", title=title)
@@ -29,7 +29,7 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     area = scores["area_under_roc"]
     table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
     table.add_row("most common class", figure(scores["always_most_common_class"]), "accuracy of always saying it")
-    for part in (table, *masks):
+    for part in (table, *known):
         _console().print(part)
 
 
@@ -55,6 +55,21 @@ def tables_of_masks(run: "Run", scores: dict[str, Any]) -> list[Table]:
         table.add_row(row["name"], row["value"], row["beside"])
     for row in class_rows(found, run.facts["data"]["classes"]):
         table.add_row(f"IoU of {row['name']}", row["iou"], f"prototypes: {row['prototypes']}")
+    return [table]
+
+
+def tables_of_parts(scores: dict[str, Any]) -> list[Table]:
+    """Whether prototypes mean parts, where the evaluation says so."""
+    from protolens.report.parts import meaning_sentences, part_rows, parts_of
+
+    found = parts_of(scores)
+    if not found:
+        return []
+    caption = "\n".join(meaning_sentences(found))
+    title = f"parts where {found['asked']:,} prototypes look"
+    table = Table("", "value", "random places", "the middle", title=title, caption=caption, caption_justify="left")
+    for row in part_rows(found):
+        table.add_row(row["name"], row["value"], row["random"], row["centre"])
     return [table]
 
 
@@ -110,6 +125,7 @@ COLUMNS = {
     "transparency.by_similarity.unused": "never used",
     "transparency.by_similarity.nearest_agreement": "decides by nearest",
     "transparency.by_similarity.purity": "purity",
+    "transparency.parts.consistency": "part consistency",
     "diversity.vendi_score.distance": "diversity: geometric",
     "diversity.attribute_entropy": "combinatorial",
 }

@@ -1,7 +1,8 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011) in its official layout, each bird cut to its bounding box, or whole.
 
 The folder holds images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt and images/;
-where it holds parts/part_locs.txt as well, boxes and parts are known to those who ask for them.
+where it holds parts/part_locs.txt as well, boxes and parts are known to those who ask for them, by the names that
+parts/parts.txt gives.
 """
 
 from collections.abc import Iterable
@@ -106,6 +107,7 @@ def open_cub(config: DataConfig, cut: str = "") -> Source:
     what = "Photographs were" if cut else "Birds were cut to their bounding box and"
     notes: tuple[str, ...] = (f"{what} resized to {side} x {side} pixels.",)
     points = _points(folder / "parts" / "part_locs.txt", paths)
+    called = _part_names(folder / "parts" / "parts.txt", len(next(iter(points.values())))) if points else ()
     for split, word in (("training", "1"), ("test", "0")):
         rows = [row for row in paths if split_of[row] == word]
         names = [paths[row] for row in rows]
@@ -113,7 +115,7 @@ def open_cub(config: DataConfig, cut: str = "") -> Source:
         boxes = [_box(box_of[row], folder / "bounding_boxes.txt") for row in rows]
         own = [points[row] for row in rows] if points else []
         reader = BirdReader(folder, names, labels, boxes, bands, side, bool(cut), own)
-        known = Annotations(marks=reader.marks) if points else NOTHING_KNOWN
+        known = Annotations(marks=reader.marks, parts=called) if points else NOTHING_KNOWN
         shape = (bands, side, side)
         parts[split], left_out = read_split(split, reader, names, shape, config, len(paths), annotations=known)
         notes += left_out
@@ -174,6 +176,13 @@ def _points(path: Path, images: Iterable[str]) -> dict[str, Points]:
     except (OSError, UnicodeDecodeError, ValueError, IndexError) as error:
         raise ProtolensError(f"{path} cannot be read ({error}); unpack CUB_200_2011.tgz again") from error
     return points
+
+
+def _part_names(path: Path, count: int) -> tuple[str, ...]:
+    """What so many parts are called; their numbers where no file says it. Raises ProtolensError if it lacks one."""
+    numbers = [str(number) for number in range(1, count + 1)]
+    table = _table(path, numbers) if path.exists() else {number: f"part {number}" for number in numbers}
+    return tuple(table[number] for number in numbers)
 
 
 def _clipped(start: float, length: float, end: int) -> tuple[int, int]:

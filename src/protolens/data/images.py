@@ -38,6 +38,7 @@ class Annotations:
 
     mask: MaskReader | None = None
     marks: MarkReader | None = None
+    parts: tuple[str, ...] = ()  # names of the parts that marks tell, in their order
 
 
 NOTHING_KNOWN = Annotations()
@@ -134,6 +135,11 @@ class Images(ABC):
             raise ProtolensError(f"of the {self.name} images no boxes and parts are known; the set cub has them")
         boxes, points = zip(*(read(row) for row in self._below(indices).tolist()), strict=True)
         return torch.from_numpy(np.stack(boxes)), torch.from_numpy(np.stack(points))
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """What people call the parts that `marks` tells, in their order."""
+        return self.annotations.parts
 
     def _below(self, indices: Tensor) -> Tensor:
         """Numbers in the pixels or the reader of the images with these numbers: [B] -> [B]."""

@@ -148,7 +148,8 @@ def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, 
     found = {name: one.content[name] for name in SCORES if one.content.get(name) is not None}
     if black is not None:
         found |= {f"trust.{name}": number(value) for name, value in trust_of(one, *black).items()}
-    return found | flat(one.content["predicates"])
+    parts = one.content.get("parts", {})  # evaluations by earlier versions have none
+    return found | flat(one.content["predicates"]) | flat(parts.get("figures", {}), "transparency.parts.")
 
 
 def trust_of(one: Compared, black: Tensor, black_validation: Tensor) -> dict[str, float]:

@@ -13,6 +13,7 @@ from protolens.data import DataSet, Images, open_data, plain_batches
 from protolens.evaluation.answers import LARGEST, write_answers
 from protolens.evaluation.examples import examples
 from protolens.evaluation.interpretation import conciseness, fidelity, to_predicted
+from protolens.evaluation.locating import scores_of_parts
 from protolens.evaluation.masks import scores_of_masks
 from protolens.evaluation.overview import overview
 from protolens.evaluation.predicates import combination, diversity, transparency
@@ -82,6 +83,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         content |= overview(run, model, data, sight.contributions, sight.logits.argmax(dim=1))
         content["shares_of_places"] = None if sight.places is None else sight.places.tolist()
         content["masks"] = scores_of_masks(model, data.training, data.test, team)
+        content["parts"] = scores_of_parts(run, model, data.test, sight.similarity, team)
         content["before"] = before_steps(run, data, team)
         content |= examples(run, model, sight.logits, data.test)
         answers = answers_of(model, sight, look(model, data.validation, team)) | {"labels": data.test.labels}

@@ -83,6 +83,12 @@ GROUPS = (
                "are most similar to a prototype, mean", HIGHER),
         Column("transparency.by_similarity.entropy_of_use", "even use", "entropy of how images are spread over "
                "prototypes; 1 is even", HIGHER, thousandths),
+        Column("transparency.parts.consistency", "part consistency", "share of prototypes that have a part of the "
+               "object in their region in 80 % of their class’s images", HIGHER),
+        Column("transparency.parts.stability", "part stability", "share of images in which weak noise changes no part "
+               "in a prototype’s region", HIGHER),
+        Column("transparency.parts.purity", "part purity", "share of a prototype’s nearest images whose patch holds "
+               "its best part", HIGHER),
     )),
     Group("diversity", "Do its prototypes differ?", (
         Column(X, "different, by distance", "how many prototypes there effectively are, by their number (Vendi score)",

@@ -9,6 +9,7 @@ from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
 from protolens.report.page import render
+from protolens.report.parts import parts_section
 from protolens.report.pictures import Album
 from protolens.report.places import painter_of, places_figure, places_section, with_maps
 from protolens.report.quality import quality_section, verdict
@@ -31,6 +32,8 @@ def write_report(run: Run | Path | str) -> Path:
     if evaluation and examples and painter:
         examples = with_maps(examples, evaluation, painter)
     places = places_section(evaluation, prototypes, painter) if evaluation and painter else None
+    mend = f"`protolens evaluate {path_of(run.folder)} --again` makes it anew"
+    parts = parts_section(evaluation, album, mend) if evaluation else None
     data = run.facts["data"]
     built_in = built_in_section(run, prototypes, album)
     several = data.get("several", False)
@@ -46,6 +49,7 @@ def write_report(run: Run | Path | str) -> Path:
         built_in=built_in,
         prototypes=prototypes,
         places=places,
+        parts=parts,
         examples=examples,
         samples=sample_section(examples, several) if examples else None,
         several=several,
