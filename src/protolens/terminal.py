@@ -176,13 +176,14 @@ def show_robustness(run: "Run", found: Mapping[str, Any]) -> None:
 
 
 def table_of_drops(run: "Run", found: Mapping[str, Any]) -> Table:
-    """A line a map: average drop and increase by both conventions."""
+    """A line a map and a filling: average drop and increase by both conventions."""
     own = found["prototypes"]
-    title = f"{run.folder}: {found['images']:,} test images; {figure(own['share'])} of the pixels become noise"
+    title = f"{run.folder}: {found['images']:,} test images; {100 * own['share']:g} % of the pixels are replaced"
     heads = [f"{measure}, {where}" for measure in ("drop", "increase") for where in ("first gone", "first kept")]
-    table = Table("pixels in the order of", *heads, title=title)
-    for name, measures in own["maps"].items():
-        table.add_row(name, *(figure(one["mean"]) for both in measures.values() for one in both.values()))
+    table = Table("pixels in the order of", "by", *heads, title=title)
+    for name, fillings in own["maps"].items():
+        for filling, measures in fillings.items():
+            table.add_row(name, filling, *(figure(one["mean"]) for both in measures.values() for one in both.values()))
     return table
 
 

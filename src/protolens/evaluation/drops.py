@@ -3,10 +3,15 @@
 Gautam et al., KMEx, TMLR 2024, arXiv:2312.07822, whose code replaces the most relevant half of the pixels by those of
 one image of noise; Chattopadhyay et al., Grad-CAM++, 2018, arXiv:1710.11063, keep that half. Both are measured, and
 beside maps that know nothing of the model, by which the sign can be judged.
+
+Half an image of noise looks like no image at all: where similarity is by distance nearly all of it is lost whichever
+half that is, and the figures of a good map and of random numbers are alike. So pixels are also replaced by what is seen
+around them. That in turn favours maps of whole regions when the first pixels go, for single ones are guessed well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 import torch
@@ -15,13 +20,14 @@ from torch import Generator, Tensor
 from protolens.attribution import CONTROLS, chance, edges, likeness, prp_of_own
 from protolens.config import seed_of
 from protolens.errors import ProtolensError
-from protolens.evaluation.degradation import ranks
+from protolens.evaluation.degradation import inpainted, ranks
 from protolens.evaluation.promises import shows_class_of
 from protolens.evaluation.trust import drops
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import upsampled
 
 SHARE = 0.5  # of the pixels that is replaced
+FILLINGS = ("noise", "inpaint")  # as published, and by what is around (Rong et al. 2022, arXiv:2202.00449)
 CONVENTIONS = ("remove_top", "keep_top")
 MEASURES = ("average_drop", "average_increase")
 # which way a good map differs from one that knows nothing
@@ -36,7 +42,7 @@ BYTES = 1 << 26  # of images in which pixels are replaced, and as much again for
 
 @dataclass(frozen=True)
 class Damage:
-    """How pixels are replaced: such a share of them, by those of one image of noise [C, H, W]; seed: breaks ties."""
+    """How pixels are replaced: such a share of them; noise: [C, H, W], one image; seed: of ties and of inpainting."""
 
     noise: Tensor
     share: float = SHARE
@@ -48,15 +54,22 @@ class Damage:
         generator = Generator().manual_seed(seed_of(seed, "drop"))
         return cls(torch.rand(*shape, generator=generator), share, seed)
 
-    def done(self, images: Tensor, maps: Tensor, convention: str) -> Tensor:
-        """The images without the pixels that a map puts first, or without those that it puts last, by size.
+    def done(self, images: Tensor, order: Tensor, filling: str, convention: str) -> Tensor:
+        """The images without the pixels that come first, or without those that come last: [B, M, C, H, W].
 
-        images: [B, C, H, W]; maps: [B, M, H, W], several of each image; returns [B, M, C, H, W].
+        images: [B, C, H, W]; order: [B, M, H, W], of several maps of each image, see `ranks`.
         """
-        order = ranks(maps.abs().flatten(0, 1), self.seed).view(maps.shape)
-        count = round(self.share * maps[0, 0].numel())
-        gone = order < count if convention == "remove_top" else order >= maps[0, 0].numel() - count
-        return torch.where(gone[:, :, None], self.noise.to(images), images[:, None])
+        pixels = order[0, 0].numel()
+        count = round(self.share * pixels)
+        gone = order < count if convention == "remove_top" else order >= pixels - count
+        if filling == "noise":
+            return torch.where(gone[:, :, None], self.noise.to(images), images[:, None])
+        every = images[:, None].expand(-1, order.shape[1], -1, -1, -1)
+        return inpainted(every.flatten(0, 1), ~gone.flatten(0, 1), self.seed).view(every.shape)
+
+    def order(self, maps: Tensor) -> Tensor:
+        """Place of each pixel by the size of its relevance, 0 for the largest. [B, M, H, W] -> same."""
+        return ranks(maps.abs().flatten(0, 1), self.seed).view(maps.shape)
 
 
 def own_prototypes(labels: Tensor, class_of: Tensor) -> Tensor:
@@ -107,7 +120,7 @@ def map_of(model: PrototypeModel, images: Tensor, own: Tensor, kind: str, seed: 
 def drops_of(
     model: PrototypeModel, images: Tensor, labels: Tensor, kinds: Sequence[str], damage: Damage
 ) -> dict[str, Tensor]:
-    """Drop and increase of each image, mean over the prototypes of its class, by "MAP MEASURE CONVENTION": [B].
+    """Drop and increase of each image, mean over the prototypes of its class, by "MAP FILLING MEASURE CONVENTION": [B].
 
     images: [B, C, H, W]; labels: [B] or [B, K]; kinds: of maps. Also how many prototypes its classes have, "pairs",
     and to how many it has a similarity above zero, "positive". Not a number for an image without such prototypes.
@@ -123,12 +136,12 @@ def drops_of(
             before = likeness(model.evidence(some)).gather(1, which)
             found = {"pairs": there.sum(dim=1), "positive": (there & (before > 0)).sum(dim=1)}
             for kind in kinds:
-                maps = map_of(model, some, which, kind, damage.seed)
-                for convention in CONVENTIONS:
-                    after = likeness_of(model, damage.done(some, maps, convention), which)
+                order = damage.order(map_of(model, some, which, kind, damage.seed))
+                for filling, convention in product(FILLINGS, CONVENTIONS):
+                    after = likeness_of(model, damage.done(some, order, filling, convention), which)
                     for measure, each in zip(MEASURES, (drops(before, after), after > before), strict=True):
                         known = torch.where(there, each.double(), torch.nan)
-                        found[f"{kind} {measure} {convention}"] = known.nanmean(dim=1)
+                        found[f"{kind} {filling} {measure} {convention}"] = known.nanmean(dim=1)
             parts.append(found)
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
@@ -143,6 +156,6 @@ def likeness_of(model: PrototypeModel, images: Tensor, own: Tensor) -> Tensor:
     return found.expand(-1, own.shape[1], -1).gather(2, own[:, :, None])[:, :, 0]
 
 
-def names_of(kinds: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Map, measure and convention of all figures."""
-    return ((kind, measure, convention) for kind in kinds for measure in MEASURES for convention in CONVENTIONS)
+def names_of(kinds: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """Map, filling, measure and convention of all figures."""
+    return list(product(kinds, FILLINGS, MEASURES, CONVENTIONS))

@@ -7,6 +7,7 @@ and global ones when prototypes are found again.
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from protolens.evaluation.methods import IMAGES, drawn, mean_of, watched
 from protolens.evaluation.predicates import flat
 from protolens.evaluation.resampling import found_again
 from protolens.files import read_json, write_json
-from protolens.models import PrototypeModel, state_digest
+from protolens.models import PrototypeModel, evaluation_mode, state_digest
 from protolens.train import Run, Team, assemble, refuse_other_images
 
 FILE = "robustness.json"
@@ -64,6 +65,8 @@ def measured(model: PrototypeModel, images: Images, seed: int, team: Team) -> di
     first = to_float(images.take(torch.arange(1)), team.device)
     kinds, left_out = kinds_of_maps(model, first)
     maps, why = methods_of(model, first)
+    if model_without_distance(model, first):
+        why["margin"] = f"{model.name} measures no distance to its prototypes"
     damage, found = Damage.drawn(images.shape, seed), defaultdict(list)
     for rows, batch in watched(images, team):
         asked = (model, batch.images, batch.labels)
@@ -75,6 +78,13 @@ def measured(model: PrototypeModel, images: Images, seed: int, team: Team) -> di
         "prototypes": {"share": SHARE, **summary_of_drops(joined, kinds), "left_out": left_out},
         "noise": shaking.summary(joined, maps) | {"left_out": why},
     }
+
+
+@torch.no_grad()
+def model_without_distance(model: PrototypeModel, image: Tensor) -> bool:
+    """Whether a model's similarity is no matter of distance. image: [1, C, H, W]."""
+    with evaluation_mode(model):
+        return model.evidence(image).distance is None
 
 
 def methods_of(model: PrototypeModel, image: Tensor) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -89,18 +99,19 @@ def methods_of(model: PrototypeModel, image: Tensor) -> tuple[tuple[str, ...], d
 def summary_of_drops(found: Mapping[str, Tensor], kinds: Sequence[str]) -> dict[str, Any]:
     """Mean over images of each one's mean over its prototypes, and how far each map is from what knows nothing.
 
-    better_than: for a control whether the interval of the difference is on the wanted side of 0; None where it holds 0.
+    maps: by map, filling, measure and convention; beyond: the difference to each control, and whether its interval is
+    on the wanted side of 0; None where it holds 0.
     """
-    own = {(kind, *rest): found[" ".join((kind, *rest))] for kind, *rest in names_of(kinds)}
+    own: dict[tuple[str, ...], Tensor] = {names: found[" ".join(names)] for names in names_of(kinds)}
     maps: dict[str, Any] = {}
-    for kind, measure, convention in names_of(kinds):
-        maps.setdefault(kind, {}).setdefault(measure, {})[convention] = mean_of(own[kind, measure, convention])
+    for names, values in own.items():
+        put(maps, names, mean_of(values))
     beyond: dict[str, Any] = {}
-    for kind, measure, convention in names_of([kind for kind in kinds if kind not in CONTROLS]):
-        for control in CONTROLS:
-            apart = own[kind, measure, convention] - own[control, measure, convention]
-            told = mean_of(apart) | {"better": verdict(mean_of(apart)["interval"], WANTED[measure, convention])}
-            beyond.setdefault(kind, {}).setdefault(control, {}).setdefault(measure, {})[convention] = told
+    for control, names in product(CONTROLS, names_of([kind for kind in kinds if kind not in CONTROLS])):
+        kind, *rest, measure, convention = names
+        apart = mean_of(own[names] - own[control, *rest, measure, convention])
+        apart["better"] = verdict(apart["interval"], WANTED[measure, convention])
+        put(beyond, (kind, control, *rest, measure, convention), apart)
     pairs = int(found["pairs"].sum())
     return {
         "pairs": pairs,
@@ -108,6 +119,13 @@ def summary_of_drops(found: Mapping[str, Tensor], kinds: Sequence[str]) -> dict[
         "maps": maps,
         "beyond": beyond,
     }
+
+
+def put(tree: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    """Into nested tables, below these names."""
+    for name in names[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[names[-1]] = value
 
 
 def verdict(interval: Sequence[float] | None, wanted: int) -> bool | None:
