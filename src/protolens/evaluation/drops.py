@@ -22,7 +22,7 @@ from protolens.config import seed_of
 from protolens.errors import ProtolensError
 from protolens.evaluation.degradation import inpainted, ranks
 from protolens.evaluation.promises import shows_class_of
-from protolens.evaluation.trust import drops
+from protolens.evaluation.trust import drops, rises
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import upsampled
 
@@ -139,7 +139,7 @@ def drops_of(
                 order = damage.order(map_of(model, some, which, kind, damage.seed))
                 for filling, convention in product(FILLINGS, CONVENTIONS):
                     after = likeness_of(model, damage.done(some, order, filling, convention), which)
-                    for measure, each in zip(MEASURES, (drops(before, after), after > before), strict=True):
+                    for measure, each in zip(MEASURES, (drops(before, after), rises(before, after)), strict=True):
                         known = torch.where(there, each.double(), torch.nan)
                         found[f"{kind} {filling} {measure} {convention}"] = known.nanmean(dim=1)
             parts.append(found)

@@ -15,6 +15,7 @@ from protolens.evaluation.transparency import GAUTAM
 from protolens.train import best_temperature
 
 SMALL = 1e-8
+ROUNDING = 1e-4  # of a similarity: what changes less has stayed
 
 
 @metric("trust", LOWER, -1, 1, "share", GAUTAM)
@@ -84,6 +85,14 @@ def drops(before: Tensor, after: Tensor) -> Tensor:
     return torch.where(before > 0, lost, torch.nan).double()
 
 
+def rises(before: Tensor, after: Tensor) -> Tensor:
+    """Whether a similarity is higher by more than rounding, of bool. Any shape, both the same.
+
+    One that comes from a single place stays as it is when other pixels are replaced, but for its last digits.
+    """
+    return after - before > ROUNDING * before.abs()
+
+
 @metric("trust", NEITHER, 0, 1, "share", GAUTAM)
 def average_drop(before: Tensor, after: Tensor) -> float:
     """Mean share of a similarity that is lost when pixels are replaced. before, after: [n], see `drops`.
@@ -96,9 +105,9 @@ def average_drop(before: Tensor, after: Tensor) -> float:
 
 @metric("trust", NEITHER, 0, 1, "share", GAUTAM)
 def average_increase(before: Tensor, after: Tensor) -> float:
-    """Share of similarities that rise when pixels are replaced; see `average_drop`. before, after: [n]."""
+    """Share of similarities that rise when pixels are replaced; see `average_drop`. before, after: [n], see `rises`."""
     check(before=before, after=after)
-    return float((after > before).double().mean())
+    return float(rises(before, after).double().mean())
 
 
 def prototype_margin(distance: Tensor, own: Tensor) -> Tensor:
