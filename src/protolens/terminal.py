@@ -178,6 +178,68 @@ def show_uncertainty(run: "Run", found: Mapping[str, Any]) -> None:
         )
 
 
+def show_robustness(run: "Run", found: Mapping[str, Any]) -> None:
+    """Drops of prototypes by each map, what stays under noise, and prototypes found again."""
+    console = _console()
+    for part in (table_of_drops(run, found), table_of_noise(found["noise"])):
+        console.print(part)
+    again = found["prototypes_again"]
+    if "codes" in again:
+        console.print(table_of_prototypes_again(again))
+    for part in (found["prototypes"], found["noise"], again):
+        for name, reason in part["left_out"].items():
+            console.print(escape(f"without {name}: {reason}"), highlight=False)
+
+
+def table_of_drops(run: "Run", found: Mapping[str, Any]) -> Table:
+    """A line a map and a filling: average drop and increase by both conventions."""
+    own = found["prototypes"]
+    title = f"{run.folder}: {found['images']:,} test images; {100 * own['share']:g} % of the pixels are replaced"
+    heads = [f"{measure}, {where}" for measure in ("drop", "increase") for where in ("first gone", "first kept")]
+    table = Table("pixels in the order of", "by", *heads, title=title)
+    for name, fillings in own["maps"].items():
+        for filling, measures in fillings.items():
+            table.add_row(name, filling, *(figure(one["mean"]) for both in measures.values() for one in both.values()))
+    return table
+
+
+def table_of_noise(found: Mapping[str, Any]) -> Table:
+    """A line a noise: decisions, prototypes, contributions and maps that stay."""
+    table = Table(
+        "noise", "decision stays", "nearest prototype stays", "contributions", "maps", "margin", "fails early"
+    )
+    for name in ("none", "uniform", "gaussian"):
+        own = found[name]
+        maps = ", ".join(f"{key} {plain(one['correlation'])}" for key, one in own.get("maps", {}).items())
+        shares = (figure(own[key]["mean"]) if key in own else "" for key in ("decision_stays", "nearest_stays"))
+        order = plain(own["contributions"]) if "contributions" in own else ""
+        early = figure(own["early_failure"]["mean"])
+        table.add_row(f"{name} {own['size']:g}", *shares, order, maps, plain(own["margin"]), early)
+    return table
+
+
+def table_of_prototypes_again(found: Mapping[str, Any]) -> Table:
+    """A line a way of finding prototypes again."""
+    ways = {
+        "start": "the same codes, another start",
+        "sample": "other codes, the same start",
+        "both": "other codes, another start",
+        "random": "codes by chance, the control",
+    }
+    title = (
+        f"prototypes found again {found['resamples']} times, of {found['codes']:,} of {found['of']:,} training codes"
+    )
+    table = Table("from", "distance of partners, in spreads", "correlation over images", title=title)
+    for name, way in ways.items():
+        table.add_row(way, plain(found[name]["distance"]), plain(found[name]["correlation"]))
+    return table
+
+
+def plain(found: Mapping[str, Any]) -> str:
+    """A mean with two decimals."""
+    return "undefined" if found["mean"] is None else f"{found['mean']:.2f}"
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

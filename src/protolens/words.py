@@ -114,7 +114,10 @@ def words_of_evaluate(evaluate: Parser) -> None:
         "--method explains the black box (default: lrp)",
     )
     evaluate.add_argument(
-        "--images", type=int, default=1000, help="with --method and --beside: test images (default: %(default)s)"
+        "--images",
+        type=int,
+        default=1000,
+        help="with --method, --beside and --robustness: test images (default: %(default)s)",
     )
     evaluate.add_argument("--seed", type=int, default=0, help="with these: draws images and all else (default: 0)")
     evaluate.add_argument(
@@ -123,6 +126,11 @@ def words_of_evaluate(evaluate: Parser) -> None:
         metavar="DATA",
         help="measure whether the model knows when it does not know: calibration, and what it refuses of its own test "
         "images, of noise, and of these other data sets",
+    )
+    evaluate.add_argument(
+        "--robustness",
+        action="store_true",
+        help="measure whether explanations hold: average drop of prototypes, images under noise, prototypes found anew",
     )
     evaluate.add_argument("--draws", type=int, default=100, help="with --uncertainty: of a Bayesian network's weights")
     evaluate.add_argument("--ensemble", action="store_true", help="let several runs decide together, by summed logits")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from protolens.attribution.lrp import lrp
-from protolens.attribution.prp import Reading, brought_nearer, channel_shares, class_relevance, prp
+from protolens.attribution.prp import Reading, brought_nearer, channel_shares, class_relevance, prp, prp_of_own
 from protolens.attribution.rules import STABILISER
 from protolens.models import build_model
 from tests.conftest import make_task
@@ -121,3 +121,12 @@ def test_the_model_stays_as_it_was():
     prp(model.eval(), torch.rand(2, 3, 32, 32), [0])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_each_image_can_ask_for_prototypes_of_its_own(choice):
+    model, images = build_model(choice, make_task(3, (32, 32)), 0).eval(), torch.rand(3, 3, 32, 32)
+    last = len(model.prototypes) - 1
+    own = torch.tensor([[0, last], [1, 0], [last, last]])
+    every = prp(model, images, range(last + 1))
+    torch.testing.assert_close(prp_of_own(model, images, own), every[torch.arange(3)[:, None], own])

@@ -5,9 +5,9 @@ May use: models, nn, config. Everything works on batches, from seeds, and leaves
 
 from protolens.attribution.lrp import lrp
 from protolens.attribution.methods import CONTROLS, METHODS, attribute, check_methods, methods_that_fail
-from protolens.attribution.occlusion import chance
+from protolens.attribution.occlusion import chance, edges
 from protolens.attribution.perturbation import Answer, check_precision, in_precision, superpixels
-from protolens.attribution.prp import class_relevance, prp
+from protolens.attribution.prp import class_relevance, likeness, prp, prp_of_own
 from protolens.attribution.rules import COMPOSITES
 
 __all__ = [
@@ -20,9 +20,12 @@ __all__ = [
     "check_methods",
     "check_precision",
     "class_relevance",
+    "edges",
     "in_precision",
+    "likeness",
     "lrp",
     "methods_that_fail",
     "prp",
+    "prp_of_own",
     "superpixels",
 ]

@@ -14,7 +14,7 @@ from protolens.attribution.lime import lime
 from protolens.attribution.lrp import DEFAULT, lrp
 from protolens.attribution.perturbation import Answer, Fill, Precision, in_precision, superpixels
 from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
-from protolens.attribution.prp import class_relevance, prp
+from protolens.attribution.prp import class_relevance, prp_of_own
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import try_out, upsampled
@@ -131,11 +131,7 @@ def _prp(question: Question, composite: str = OF_PROTOTYPES) -> Tensor:
     model, rows = question.prototypes("prp"), torch.arange(len(question.images))
     with torch.no_grad():
         strongest = model.contributions(model.evidence(question.images))[rows, :, question.targets].argmax(dim=1)
-    result = torch.zeros(len(rows), *question.images.shape[2:], device=question.images.device)
-    for number in strongest.unique().tolist():
-        chosen = (strongest == number).nonzero().flatten()
-        result[chosen] = prp(model, question.images[chosen], [number], composite).sum(dim=(1, 2))
-    return result
+    return prp_of_own(model, question.images, strongest[:, None], composite).sum(dim=(1, 2))
 
 
 @method("gradient")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from protolens.attribution.lrp import start
 from protolens.attribution.rules import STABILISER, stabilised
-from protolens.models import PrototypeModel
+from protolens.models import Evidence, PrototypeModel
 from protolens.nn import log_ratio
 
 DEFAULT = "epsilon-plus-box"
@@ -21,16 +21,31 @@ def prp(model: PrototypeModel, images: Tensor, prototypes: Sequence[int], compos
 
     images: [B, C, H, W] in [0, 1]; prototypes: which, Q of them. The similarity is divided among the numbers of the
     code by `channel_shares`, where prototypes stand at places at those that it comes from, and goes on by the rules of
-    the composite. Of a model whose similarity is minus a distance, which no pixel speaks for, log((d + 1) / (d +
-    epsilon)) is divided instead.
+    the composite. Of a model whose similarity is minus a distance `likeness` is divided instead.
     """
+    return prp_of_own(model, images, torch.tensor(list(prototypes)).expand(len(images), -1), composite)
+
+
+def prp_of_own(model: PrototypeModel, images: Tensor, own: Tensor, composite: str = DEFAULT) -> Tensor:
+    """The same for other prototypes of each image, all images at once: [B, Q, C, H, W]. own: [B, Q], which."""
     reading = Reading(model, images, composite)
-    evidence = reading.evidence
-    amount = torch.ones_like(evidence.similarity)
-    if evidence.distance is not None and (evidence.similarity <= 0).all():
-        amount = log_ratio(evidence.distance) / evidence.similarity.clamp_max(-STABILISER)
-    alone = torch.eye(amount.shape[1], device=amount.device)[list(prototypes)]
-    return torch.stack([reading.relevance(amount * one) for one in alone], dim=1)
+    similarity = reading.evidence.similarity
+    divided = likeness(reading.evidence)
+    amount = torch.ones_like(similarity)
+    if divided is not similarity:
+        amount = divided / similarity.clamp_max(-STABILISER)
+    return torch.stack([reading.relevance_of(each, amount) for each in own.to(images.device).T], dim=1)
+
+
+def likeness(evidence: Evidence) -> Tensor:
+    """The similarity, of which pixels can have shares, [B, P].
+
+    Where it is minus a distance d, which no pixel speaks for, log((d + 1) / (d + epsilon)) takes its place: above zero
+    and in the same order.
+    """
+    if evidence.distance is None or (evidence.similarity > 0).any():
+        return evidence.similarity
+    return log_ratio(evidence.distance)
 
 
 def class_relevance(model: PrototypeModel, images: Tensor, targets: Tensor, composite: str = DEFAULT) -> Tensor:
@@ -74,6 +89,19 @@ class Reading:
             total += weight * part * shares
         return self.flow.relevance(self.code, total)
 
+    @torch.no_grad()
+    def relevance_of(self, numbers: Tensor, amount: Tensor) -> Tensor:
+        """For the similarity of each image to a prototype of its own, by an amount: [B, C, H, W].
+
+        numbers: [B], which prototype; amount: [B, P], what similarities are multiplied by.
+        """
+        code, vectors = self.code.detach(), self.model.prototypes.vectors
+        places, rows = self.model.similarity_of_places(self.evidence), torch.arange(len(numbers), device=code.device)
+        shares = channel_shares(code, vectors[numbers], near=self.evidence.distance is not None)
+        part = (self.evidence.similarity if places is None else places)[rows, numbers, None]
+        weight = amount[rows, numbers].view(-1, *[1] * (code.ndim - 1))
+        return self.flow.relevance(self.code, weight * part * shares)
+
 
 @torch.no_grad()
 def brought_nearer(code: Tensor, vectors: Tensor, gained: Tensor) -> Tensor:
@@ -91,9 +119,9 @@ def brought_nearer(code: Tensor, vectors: Tensor, gained: Tensor) -> Tensor:
 def channel_shares(code: Tensor, vector: Tensor, *, near: bool) -> Tensor:
     """How much of the similarity each number of the code makes; sums to 1 over the D of them, but for the stabiliser.
 
-    code: [B, D, ...]; vector: [D]; returns [B, D, ...]. near: for similarity by distance, in proportion to
+    code: [B, D, ...]; vector: [D], or [B, D]; returns [B, D, ...]. near: for similarity by distance, in proportion to
     1 / ((z - p)^4 + 1e-12), so that the nearest numbers count; else, for the dot product, to z p.
     """
-    vector = vector.view(-1, *[1] * (code.ndim - 2))
+    vector = vector.view(*vector.shape, *[1] * (code.ndim - 2))
     parts = 1 / ((code - vector) ** 4 + 1e-12) if near else code * vector
     return parts / stabilised(parts.sum(dim=1, keepdim=True), 0.0 if near else STABILISER)

@@ -11,6 +11,7 @@ from protolens.evaluation.gap import explanation_gap, pictures_of_gap
 from protolens.evaluation.methods import faithfulness
 from protolens.evaluation.metric import METRICS
 from protolens.evaluation.scores import wilson_interval
+from protolens.evaluation.steadiness import robustness
 
 __all__ = [
     "METRICS",
@@ -21,6 +22,7 @@ __all__ = [
     "explanation_gap",
     "faithfulness",
     "pictures_of_gap",
+    "robustness",
     "to_csv",
     "uncertainty",
     "wilson_interval",

@@ -26,6 +26,7 @@ from protolens.evaluation.scores import (
     exact_paired_test,
     holm,
 )
+from protolens.evaluation.steadiness import figures_of_robustness
 from protolens.evaluation.trust import (
     accuracy_gap,
     agreement,
@@ -144,12 +145,13 @@ def counterpart(one: Compared, everyone: Sequence[Compared]) -> tuple[Tensor, Te
 
 
 def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, float | None]:
-    """Every figure of a run by its dotted name."""
+    """Every figure of a run by its dotted name, with those of robustness.json where it tells of the same model."""
     found = {name: one.content[name] for name in SCORES if one.content.get(name) is not None}
     if black is not None:
         found |= {f"trust.{name}": number(value) for name, value in trust_of(one, *black).items()}
+    found |= flat(one.content["predicates"]) | figures_of_robustness(one.run, one.content["model"])
     parts = one.content.get("parts", {})  # evaluations by earlier versions have none
-    return found | flat(one.content["predicates"]) | flat(parts.get("figures", {}), "transparency.parts.")
+    return found | flat(parts.get("figures", {}), "transparency.parts.")
 
 
 def trust_of(one: Compared, black: Tensor, black_validation: Tensor) -> dict[str, float]:
@@ -174,7 +176,7 @@ def trust_of(one: Compared, black: Tensor, black_validation: Tensor) -> dict[str
 def entry(name: str, runs: Sequence[Compared], figures: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
     """A kind of run with each figure's values, mean and sample standard deviation; None where a run has none."""
     found: dict[str, Any] = {}
-    for figure in figures[0]:
+    for figure in dict.fromkeys(name for each in figures for name in each):
         values = [each.get(figure) for each in figures]
         known = [value for value in values if value is not None]
         whole = len(known) == len(values)

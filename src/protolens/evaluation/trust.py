@@ -15,6 +15,7 @@ from protolens.evaluation.transparency import GAUTAM
 from protolens.train import best_temperature
 
 SMALL = 1e-8
+ROUNDING = 1e-4  # of a similarity: what changes less has stayed
 
 
 @metric("trust", LOWER, -1, 1, "share", GAUTAM)
@@ -75,21 +76,67 @@ def calibrated_divergence(logits: Tensor, black: Tensor, seen: Tensor, seen_blac
     return divergence(logits / best_temperature(seen.double(), seen_black.double().softmax(dim=1)), black)
 
 
+def drops(before: Tensor, after: Tensor) -> Tensor:
+    """Share of each similarity that is lost when pixels are replaced, at most all of it. Any shape, both the same.
+
+    Not a number where there was none: a share of a dot product of zero or less says nothing.
+    """
+    lost = (before - after.clamp_min(0)).clamp_min(0) / (before + SMALL)
+    return torch.where(before > 0, lost, torch.nan).double()
+
+
+def rises(before: Tensor, after: Tensor) -> Tensor:
+    """Whether a similarity is higher by more than rounding, of bool. Any shape, both the same.
+
+    One that comes from a single place stays as it is when other pixels are replaced, but for its last digits.
+    """
+    return after - before > ROUNDING * before.abs()
+
+
 @metric("trust", NEITHER, 0, 1, "share", GAUTAM)
 def average_drop(before: Tensor, after: Tensor) -> float:
-    """Mean share of a similarity that is lost when pixels are replaced. before, after: [n], above or equal to 0.
+    """Mean share of a similarity that is lost when pixels are replaced. before, after: [n], see `drops`.
 
     High is good where the most relevant pixels were replaced, low where they were kept.
     """
     check(before=before, after=after)
-    return float(((before - after).clamp_min(0) / (before + SMALL)).double().mean())
+    return float(drops(before, after).nanmean())
 
 
 @metric("trust", NEITHER, 0, 1, "share", GAUTAM)
 def average_increase(before: Tensor, after: Tensor) -> float:
-    """Share of similarities that rise when pixels are replaced; see `average_drop`. before, after: [n]."""
+    """Share of similarities that rise when pixels are replaced; see `average_drop`. before, after: [n], see `rises`."""
     check(before=before, after=after)
-    return float((after > before).double().mean())
+    return float(rises(before, after).double().mean())
+
+
+def prototype_margin(distance: Tensor, own: Tensor) -> Tensor:
+    """How much nearer an image is to a prototype of its class than to any other, -1 to 1: (w - r) / (w + r), [N].
+
+    r: distance to the nearest prototype of its class, w: to the nearest other one. distance: [N, P], 0 or more; own:
+    [N, P] of bool, whether a prototype is of the image's class. Not a number without prototypes of both kinds.
+    """
+    right, wrong = (distance.double().masked_fill(~kind, torch.inf).amin(dim=1) for kind in (own, ~own))
+    margin = (wrong - right) / (wrong + right + SMALL)
+    return torch.where(right.isfinite() & wrong.isfinite(), margin, torch.nan)
+
+
+def early_failures(margin: Tensor, right: Tensor) -> Tensor:
+    """Whether an image is recognised and yet nearer to a prototype of another class, 1 or 0: [N].
+
+    margin: [N], see `prototype_margin`; right: [N] of bool. Not a number for images that are not recognised.
+    """
+    return torch.where(right & ~margin.isnan(), (margin < 0).double(), torch.nan)
+
+
+@metric("trust", LOWER, 0, 1, "share", "specs/models.md 7.3")
+def early_failure(margin: Tensor, right: Tensor) -> float:
+    """Share of recognised images whose nearest prototype is of another class: the reason fails, not yet the answer.
+
+    margin: [N], see `prototype_margin`; right: [N] of bool. Not a number where no image is recognised. A model that
+    decides by the nearest prototype has none.
+    """
+    return float(early_failures(margin, right).nanmean())
 
 
 @metric("trust", LOWER, 0, float("inf"), "spreads", "specs/models.md 7.3; Kuhn 1955")

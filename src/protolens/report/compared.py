@@ -49,6 +49,25 @@ class Group:
     columns: tuple[Column, ...]
 
 
+DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
+# of `evaluate --robustness`
+OF_ROBUSTNESS = (
+    Column(DROP.format("prp", "remove_top"), "drop without its reasons", "share of the similarity to prototypes of its "
+           "class that an image loses with the half of its pixels that PRP ranks first, inpainted", HIGHER),
+    Column(DROP.format("random", "remove_top"), "without chance’s", "the same of random pixels: the control", NEITHER),
+    Column(DROP.format("prp", "keep_top"), "drop with them alone", "the same when the other half goes", LOWER),
+    Column(DROP.format("random", "keep_top"), "with chance’s alone", "the same of random pixels: the control", NEITHER),
+    Column("trust.noise.gaussian.decision_stays", "stays under noise", "share of decisions that stay under noise of a "
+           "standard deviation of 0.05", HIGHER),
+    Column("trust.noise.gaussian.nearest_stays", "and its prototype", "of these, share whose most similar prototype "
+           "stays", HIGHER),
+    Column("trust.noise.gaussian.maps.self.correlation", "and its map", "of these, rank correlation of the model’s own "
+           "map before and after", HIGHER, thousandths),
+    Column("trust.noise.gaussian.early_failure", "fails early", "share of the images recognised under noise that are "
+           "nearer to a prototype of another class", LOWER),
+    Column("trust.prototypes_again.both.distance", "found again", "distance of prototypes to their partners when other "
+           "codes are clustered from another start, in spreads of a class", LOWER, thousandths),
+)  # fmt: skip
 GROUPS = (
     Group("right", "How often is it right?", (
         Column("accuracy", "accuracy", "share of the test images that are recognised", HIGHER),
@@ -72,6 +91,7 @@ GROUPS = (
                "images", LOWER, thousandths),
         Column("trust.matched_correlation", "stays in re-runs", "rank correlation of prototypes with their partners in "
                "runs of other seeds, over the test images", HIGHER, thousandths),
+        *OF_ROBUSTNESS,
     )),
     Group("transparency", "Can its decisions be read?", (
         Column("transparency.by_similarity.unused", "never used", "share of prototypes that are the most similar one "

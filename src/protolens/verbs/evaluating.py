@@ -28,6 +28,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
         return do_evaluate_gap(given, run)
     if given.uncertainty is not None:
         return do_evaluate_uncertainty(given, run)
+    if given.robustness:
+        return do_evaluate_robustness(given, run)
     if given.method:
         return do_evaluate_methods(given, run)
     evaluation = evaluate(run, again=given.again, device=given.device)
@@ -100,6 +102,22 @@ def do_evaluate_uncertainty(given: argparse.Namespace, run: "Run") -> int:
         return 0
     show_uncertainty(run, found)
     print(run.folder / "uncertainty.json")
+    return 0
+
+
+def do_evaluate_robustness(given: argparse.Namespace, run: "Run") -> int:
+    """The verb `evaluate` for whether explanations hold."""
+    from protolens.evaluation import robustness
+    from protolens.terminal import show_robustness
+
+    found = robustness(run, images=given.images, seed=given.seed, device=given.device)
+    if not leads():
+        return 0
+    if given.json:
+        print(json.dumps(found))
+        return 0
+    show_robustness(run, found)
+    print(run.folder / "robustness.json")
     return 0
 
 

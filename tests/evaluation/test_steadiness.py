@@ -1,0 +1,148 @@
+"""The verb `evaluate --robustness` on real runs, and what `compare` makes of it."""
+
+import json
+
+import pytest
+import torch
+
+from protolens.cli import main
+from protolens.data import open_data, to_float
+from protolens.errors import ProtolensError
+from protolens.evaluation import compare, evaluate, robustness
+from protolens.evaluation.drops import Damage, drops_of
+from protolens.evaluation.methods import drawn
+from protolens.evaluation.resampling import RESAMPLES
+from protolens.evaluation.steadiness import figures_of_robustness, summary_of_drops, verdict
+from protolens.models import state_digest
+from protolens.train import Run, convert, fit
+from tests.conftest import digits_run
+
+
+@pytest.fixture(scope="module")
+def black(tmp_path_factory) -> Run:
+    config = digits_run(model={"name": "blackbox"}, stages={"train": {"epochs": 6}})
+    return fit(config, tmp_path_factory.mktemp("robust") / "black")
+
+
+@pytest.fixture(scope="module")
+def converted(black) -> Run:
+    return convert(black, black.folder.parent / "kmex", {"model": {"per_class": 2}})
+
+
+def test_figures_are_those_of_the_images_that_were_drawn_and_nothing_changes(converted):
+    files = [converted.folder / name for name in ("model.safetensors", "prototypes.json", "run.json")]
+    before, state = [path.read_bytes() for path in files], torch.get_rng_state()
+    found = robustness(converted, images=60, seed=2)
+    assert [path.read_bytes() for path in files] == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert json.loads((converted.folder / "robustness.json").read_text()) == found
+    data, model = open_data(converted.config.data), converted.model()
+    assert found["model"] == state_digest(model)
+    rows = drawn(len(data.test), 60, 2)
+    images = to_float(data.test.take(rows), "cpu")
+    own = drops_of(model, images, data.test.labels[rows], ["prp", "random"], Damage.drawn(data.test.shape, 2))
+    for kind in ("prp", "random"):
+        told = found["prototypes"]["maps"][kind]["noise"]["average_drop"]["remove_top"]
+        assert told["mean"] == pytest.approx(float(own[f"{kind} noise average_drop remove_top"].nanmean()), abs=1e-4)
+        assert told["interval"][0] <= told["mean"] <= told["interval"][1]
+    apart = found["prototypes"]["beyond"]["prp"]["random"]["noise"]["average_drop"]["remove_top"]["mean"]
+    names = (f"{kind} noise average_drop remove_top" for kind in ("prp", "random"))
+    first, second = (float(own[name].mean()) for name in names)
+    assert apart == pytest.approx(first - second, abs=1e-4)
+    again = robustness(converted, images=60, seed=2)
+    assert again | {"seconds": 0} == found | {"seconds": 0}
+
+
+def test_prototypes_of_kmex_are_found_again_and_nearer_than_chance(converted, black):
+    found = robustness(converted, images=20)["prototypes_again"]
+    assert found["codes"] == found["of"] == len(open_data(converted.config.data).training)
+    assert found["resamples"] == RESAMPLES
+    for way in ("start", "sample", "both"):
+        assert found[way]["distance"]["mean"] < found["random"]["distance"]["mean"]
+        assert found[way]["correlation"]["mean"] > found["random"]["correlation"]["mean"]
+    # all codes are clustered: the run's own prototypes have come to rest
+    assert found["run"]["distance"]["mean"] == pytest.approx(0, abs=0.05)
+    other = robustness(black, images=20)
+    why = "prototypes of blackbox come from training; `protolens compare` matches those of runs of other seeds"
+    assert other["prototypes_again"] == {"left_out": {"prototypes found again": why}}
+    assert other["noise"]["left_out"] == {"margin": "blackbox measures no distance to its prototypes"}
+    assert other["noise"]["none"]["early_failure"] == {"mean": None, "interval": None}
+
+
+def test_who_decides_by_the_nearest_prototype_never_fails_early(converted):
+    found = robustness(converted, images=100)["noise"]
+    for noise in ("none", "uniform", "gaussian"):
+        assert found[noise]["early_failure"]["mean"] == 0
+    assert found["uniform"]["decision_stays"]["mean"] >= found["gaussian"]["decision_stays"]["mean"] - 0.05
+    assert found["uniform"]["contributions"]["mean"] is None  # one prototype alone adds to a class
+    assert (
+        found["uniform"]["maps"]["self"]["correlation"]["mean"]
+        > found["uniform"]["maps"]["random"]["correlation"]["mean"]
+    )
+
+
+def test_a_verdict_needs_an_interval_on_one_side_of_zero():
+    assert verdict([0.1, 0.3], 1) is True
+    assert verdict([0.1, 0.3], -1) is False
+    assert verdict([-0.3, -0.1], -1) is True
+    assert verdict([-0.1, 0.3], 1) is None
+    assert verdict(None, 1) is None
+
+
+def test_images_whose_classes_have_no_prototypes_leave_no_figure():
+    names = ("noise", "inpaint")
+    found = {
+        f"{kind} {filling} {measure} {convention}": torch.full((3,), torch.nan)
+        for kind in ("prp", "random", "edges")
+        for filling in names
+        for measure in ("average_drop", "average_increase")
+        for convention in ("remove_top", "keep_top")
+    }
+    found |= {"pairs": torch.zeros(3), "positive": torch.zeros(3)}
+    told = summary_of_drops(found, ("prp", "random", "edges"))
+    assert told["positive"] is None
+    assert told["maps"]["prp"]["noise"]["average_drop"]["remove_top"] == {"mean": None, "interval": None}
+    assert told["beyond"]["prp"]["edges"]["inpaint"]["average_drop"]["keep_top"]["better"] is None
+
+
+def test_compare_shows_figures_of_the_same_model_alone(converted, black):
+    for run in (converted, black):
+        evaluate(run)
+        robustness(run, images=20)
+    told = compare([converted, black])["kinds"]
+    names = "trust.prototypes.maps.prp.inpaint.average_drop.remove_top", "trust.noise.gaussian.decision_stays"
+    for kind, run in zip(told, (converted, black), strict=True):
+        content = json.loads((run.folder / "robustness.json").read_text())
+        drop = content["prototypes"]["maps"]["prp"]["inpaint"]["average_drop"]["remove_top"]["mean"]
+        stays = content["noise"]["gaussian"]["decision_stays"]["mean"]
+        assert [kind["figures"][name]["mean"] for name in names] == [drop, stays]
+    assert "trust.prototypes_again.both.distance" in told[0]["figures"]
+    assert "trust.prototypes_again.both.distance" not in told[1]["figures"]
+    assert figures_of_robustness(converted, "another") == {}
+    (black.folder / "robustness.json").unlink()
+    assert figures_of_robustness(black, evaluate(black).content["model"]) == {}
+
+
+def test_the_command_says_what_holds(converted, capsys):
+    words = ["evaluate", str(converted.folder), "--robustness", "--images", "20"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    for word in ("drop, first gone", "decision stays", "codes by chance", "without self: prototypes of kmex stand"):
+        assert word in said
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 20
+    assert main([*words[:-1], "1"]) == 1
+    assert "1 images are too few: an interval needs 2 or more" in capsys.readouterr().err
+
+
+def test_pairs_of_digits_have_prototypes_of_all_their_classes(several, tmp_path, monkeypatch):
+    monkeypatch.setattr("protolens.evaluation.steadiness.open_data", lambda _: several)
+    box = {"data": {"name": "pairs"}, "model": {"name": "blackbox"}, "stages": {"train": {"epochs": 1}}}
+    found = robustness(fit(digits_run(**box), tmp_path / "run"), images=40)
+    assert found["prototypes"]["pairs"] > 40
+    assert 0 <= found["noise"]["uniform"]["decision_stays"]["mean"] <= 1
+
+
+def test_one_image_is_too_few(converted):
+    with pytest.raises(ProtolensError, match="1 images are too few"):
+        robustness(converted, images=1)
