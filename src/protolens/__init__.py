@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from protolens.attribution import attribute
     from protolens.config import RunConfig, read_run
     from protolens.errors import ProtolensError
-    from protolens.evaluation import compare, evaluate, faithfulness
+    from protolens.evaluation import compare, doctor, evaluate, faithfulness
     from protolens.explanation import explain
     from protolens.report import write_report
     from protolens.train import Run
@@ -26,6 +26,7 @@ _HOMES = {
     "attribute": "protolens.attribution",
     "compare": "protolens.evaluation",
     "convert": "protolens.train",
+    "doctor": "protolens.evaluation",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
     "faithfulness": "protolens.evaluation",
@@ -41,6 +42,7 @@ __all__ = [
     "attribute",
     "compare",
     "convert",
+    "doctor",
     "evaluate",
     "explain",
     "faithfulness",

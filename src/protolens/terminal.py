@@ -240,6 +240,34 @@ def plain(found: Mapping[str, Any]) -> str:
     return "undefined" if found["mean"] is None else f"{found['mean']:.2f}"
 
 
+def show_examination(run: "Run", found: Mapping[str, Any]) -> None:
+    """A line a kind of illness with its first prototypes, and what to do."""
+    from protolens.report.doctor import ILLNESSES, answer, looked_at
+
+    console = _console()
+    console.print(f"{run.folder}: {answer(found)} Judged by {looked_at(found)}.", highlight=False)
+    table, mends = Table("illness", "prototypes", "for example"), {}
+    for kind, counts in found["kinds"].items():
+        own = [finding for finding in found["findings"] if finding["kind"] == kind]
+        if own:
+            first = max(own, key=_severity)
+            example = f"{first['prototype']} ({first['class']}): {first['sentence']}"
+            table.add_row(kind, str(counts["sick"]), escape(example))
+            mends[kind] = first["mend"]
+    if found["findings"]:
+        console.print(table)
+    for kind, mend in mends.items():
+        console.print(escape(f"{kind}: {mend}"), highlight=False, soft_wrap=True)
+    for kind, counts in found["kinds"].items():
+        if counts["not_asked"]:
+            console.print(f"{ILLNESSES[kind].question} Not asked: {counts['not_asked']}.", highlight=False)
+
+
+def _severity(finding: Mapping[str, Any]) -> float:
+    """How far a figure is from where health ends."""
+    return abs(float(finding["figure"]) - float(finding["threshold"]))
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

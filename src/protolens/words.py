@@ -100,6 +100,13 @@ def words_of_compare(compare: Parser) -> None:
     )
 
 
+def words_of_doctor(doctor: Parser) -> None:
+    """Which run, and where the page goes."""
+    doctor.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    doctor.add_argument("--out", type=Path, metavar="DIR", help="folder of the page (default: RUN)")
+    doctor.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
 def words_of_evaluate(evaluate: Parser) -> None:
     """Which runs, or which explanations of a run."""
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder")
@@ -187,6 +194,11 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     ),
     "evaluate": (words_of_evaluate, "Score a run on its test split, once; writes evaluation.json and the report.", ""),
     "compare": (words_of_compare, "Hold runs against each other: three predicates, and what chance explains.", ""),
+    "doctor": (
+        words_of_doctor,
+        "Find sick prototypes by training and validation images, and what to do about each; writes doctor.html.",
+        "",
+    ),
     "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, metrics, settings.", ""),
 }

@@ -7,6 +7,7 @@ from protolens.evaluation.comparing import compare, to_csv
 from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
+from protolens.evaluation.examining import doctor
 from protolens.evaluation.gap import explanation_gap, pictures_of_gap
 from protolens.evaluation.methods import faithfulness
 from protolens.evaluation.metric import METRICS
@@ -17,6 +18,7 @@ __all__ = [
     "METRICS",
     "Evaluation",
     "compare",
+    "doctor",
     "evaluate",
     "evaluate_ensemble",
     "explanation_gap",

@@ -15,10 +15,10 @@ RESAMPLES = 2000
 VALUES = 1 << 22  # numbers of images in resamples that are held at a time
 
 
-def wilson_interval(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927): honest near 0 and 1, where the normal one leaves [0, 1].
 
-    successes: may be a fraction, where a trial succeeds in part.
+    successes: may be a fraction, where a trial succeeds in part; so may trials, where one counts in part.
     """
     z = NormalDist().inv_cdf(0.5 + level / 2)
     share = successes / trials

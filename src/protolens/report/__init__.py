@@ -6,6 +6,7 @@ opened and nothing is computed by a model.
 
 from protolens.report.compared import write_compared
 from protolens.report.comparison import write_comparison
+from protolens.report.doctor import write_doctor
 from protolens.report.explanations import write_explanations
 from protolens.report.faithfulness import write_faithfulness
 from protolens.report.gap import write_gap
@@ -14,6 +15,7 @@ from protolens.report.report import write_report
 __all__ = [
     "write_compared",
     "write_comparison",
+    "write_doctor",
     "write_explanations",
     "write_faithfulness",
     "write_gap",

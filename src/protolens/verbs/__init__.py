@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from protolens.verbs.comparing import do_compare
 from protolens.verbs.evaluating import do_evaluate
+from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
@@ -16,6 +17,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": do_explain,
     "evaluate": do_evaluate,
     "compare": do_compare,
+    "doctor": do_doctor,
     "list": do_list,
 }
 TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables
