@@ -3,7 +3,8 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
-from protolens.evaluation.comparing import compare, to_csv
+from protolens.evaluation.budget import parse_duration, typed
+from protolens.evaluation.comparing import REFUSED_OF, compare, to_csv
 from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
@@ -14,14 +15,17 @@ from protolens.evaluation.scores import wilson_interval
 
 __all__ = [
     "METRICS",
+    "REFUSED_OF",
     "Evaluation",
     "compare",
     "evaluate",
     "evaluate_ensemble",
     "explanation_gap",
     "faithfulness",
+    "parse_duration",
     "pictures_of_gap",
     "to_csv",
+    "typed",
     "uncertainty",
     "wilson_interval",
 ]
