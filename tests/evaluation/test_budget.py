@@ -13,6 +13,7 @@ from protolens.evaluation.budget import (
     foreseen,
     half_width,
     images_within,
+    in_numbers,
     in_points,
     parse_duration,
     planned,
@@ -165,5 +166,6 @@ def test_the_widest_interval_is_told(ends):
 
 def test_no_interval_is_no_figure():
     assert half_width([None]) is None
-    assert in_points(None) == "no figure"
+    assert in_points(None) == in_numbers(None) == "no figure"
+    assert in_numbers(0.0341) == "±0.034"
     assert in_points(0.0412) == "±4.1 points"

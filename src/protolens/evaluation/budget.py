@@ -204,3 +204,8 @@ def half_width(intervals: Any) -> float | None:
 def in_points(half: float | None) -> str:
     """A half-width of a share in percentage points: ±4.1 points."""
     return "no figure" if half is None else f"±{100 * half:.1f} points"
+
+
+def in_numbers(half: float | None) -> str:
+    """A half-width of a figure that is no share: ±0.034."""
+    return "no figure" if half is None else f"±{half:.3f}"

@@ -17,7 +17,7 @@ from torch import Tensor
 from protolens.attribution import attribute, check_methods
 from protolens.data import Images, open_data, to_float
 from protolens.errors import ProtolensError
-from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, rate_of, tried
+from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_numbers, rate_of, tried
 from protolens.evaluation.maps import overlaps, rank_correlations
 from protolens.evaluation.methods import IMAGES, KEPT, LEAST, drawn, mean_of, share_of, watched
 from protolens.explanation import Comparison, compared, drawn_of_each
@@ -63,27 +63,28 @@ def explanation_gap(
         found = measured(pair, test, methods, seed, options, team)
         assert [state_digest(each) for each in pair] == before, "measuring changed a model"
     content: dict[str, Any] = {
-        "model": before[0],
-        "black_box": before[1],
+        **dict(zip(("model", "black_box"), before, strict=True)),
         "data": data.test.digest,
         "beside": None if other is None else str(Run.open(other).folder),
         "seed": seed,
+        "asked": images,
         "images": len(test),
         "options": {name: dict(options[name]) for name in methods if options.get(name)},
         "agreement": share_of(found["agreement"]),
-        "methods": {
-            name: {key: mean_of(found[f"{name} {key}"]) for key in (*COMPARED, *(f"{key}_overlap" for key in COMPARED))}
-            for name in methods
-        },
+        "methods": summary(found, methods),
     }
-    widest = half_width(content["methods"][name]["own"]["interval"] for name in methods)
-    known = "undefined" if widest is None else f"known to ±{widest:.3f}"
-    content |= plan.facts(f"the rank correlation with the black box is {known}")
-    content["asked"] = images
+    widest = half_width(own["own"]["interval"] for own in content["methods"].values())
+    content |= plan.facts(f"the rank correlation with the black box is known to {in_numbers(widest)}")
     content["seconds"] = round(time.monotonic() - begun, 2)
     if team.leads:
         write_json(run.folder / FILE, content)
     return content
+
+
+def summary(found: Mapping[str, Tensor], methods: Sequence[str]) -> dict[str, Any]:
+    """Of each method, what its maps of the black box are like, mean over images."""
+    keys = (*COMPARED, *(f"{key}_overlap" for key in COMPARED))
+    return {name: {key: mean_of(found[f"{name} {key}"]) for key in keys} for name in methods}
 
 
 def counterparts(run: Run, other: Run | Path | str | None) -> tuple[PrototypeModel, PrototypeModel]:

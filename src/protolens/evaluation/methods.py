@@ -110,10 +110,8 @@ def faithfulness(
     if images < 2:
         raise ProtolensError(f"{images} images are too few: an interval needs 2 or more")
     asked, path = Asked(chosen, images, seed, options or {}, precision, budget), run.folder / FILE
-    if path.exists() and not again:
-        content: dict[str, Any] = read_json(path)
-        if content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts():
-            return content
+    if path.exists() and not again and is_answered_by(content := read_json(path), run, asked):
+        return dict(content)
     data = open_data(run.config.data)
     refuse_other_images(run, data)
     with assemble(device) as team:
@@ -137,6 +135,11 @@ def faithfulness(
     if team.leads:
         write_json(path, content)
     return content
+
+
+def is_answered_by(content: Mapping[str, Any], run: Run, asked: Asked) -> bool:
+    """Whether a file says of the run's model what is asked."""
+    return bool(content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts())
 
 
 def drawn(there: int, images: int, seed: int) -> Tensor:
