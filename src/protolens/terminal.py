@@ -29,6 +29,9 @@ def show_evaluation(run: "Run", evaluation: "Evaluation") -> None:
     area = scores["area_under_roc"]
     table.add_row("area under ROC", "undefined" if area is None else f"{area:.4f}", "0.5 is chance")
     table.add_row("most common class", figure(scores["always_most_common_class"]), "accuracy of always saying it")
+    if "calibration_error" in scores:  # evaluations of protolens 0.1.0 have none
+        table.add_row("calibration error", f"{scores['calibration_error']:.4f}", "0 is best; as sure as it is right")
+        table.add_row("Brier score", f"{scores['brier_score']:.4f}", "0 is best, 2 is worst")
     for part in (table, *known):
         _console().print(part)
 
@@ -115,12 +118,14 @@ def show_faithfulness(run: "Run", found: Mapping[str, Any]) -> None:
             name, *map(figure, shares), *(f"{own[key]['mean']:.3f}" for key in ("insertion", "deletion", "road"))
         )
     _console().print(table)
+    _show_bought(found)
 
 
 # figures of a comparison that fit beside each other, with their heads
 COLUMNS = {
     "accuracy": "accuracy",
     "mean_average_precision": "mean AP",
+    "calibration_error": "calibration error",
     "trust.agreement": "agrees with black box",
     "transparency.by_similarity.unused": "never used",
     "transparency.by_similarity.nearest_agreement": "decides by nearest",
@@ -169,8 +174,9 @@ def show_uncertainty(run: "Run", found: Mapping[str, Any]) -> None:
     console.print(table)
     sure = f"calibration error {own['calibration_error']:.4f}, Brier score {own['brier_score']:.4f}"
     console.print(f"forced to answer: {figure(own['accuracy'])} right ({_interval(own['interval'])}); {sure}")
+    _show_bought(found)
     explained = found["explanations"]
-    if explained:
+    if explained and explained["contributions"] is not None:
         maps = "have one value" if explained["maps"] is None else f"correlate by {explained['maps']:.2f}"
         console.print(
             f"explanations of {explained['images']} test images by {explained['draws']} draws: contributions differ by "
@@ -266,6 +272,12 @@ def show_examination(run: "Run", found: Mapping[str, Any]) -> None:
 def _severity(finding: Mapping[str, Any]) -> float:
     """How far a figure is from where health ends."""
     return abs(float(finding["figure"]) - float(finding["threshold"]))
+
+
+def _show_bought(found: Mapping[str, Any]) -> None:
+    """What a budget bought, where one was given."""
+    if found.get("bought"):
+        _console().print(escape(found["bought"]), highlight=False)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,10 +9,11 @@ import torch
 
 from protolens.cli import main
 from protolens.errors import ProtolensError
-from protolens.evaluation import compare, evaluate, to_csv
+from protolens.evaluation import compare, evaluate, to_csv, uncertainty
 from protolens.evaluation.answers import FILE, read_answers
 from protolens.evaluation.comparing import difference_of, name_of, sentence
 from protolens.evaluation.scores import Difference
+from protolens.report import write_compared
 from protolens.train import Run, convert, fit
 from tests.conftest import digits_run
 
@@ -103,6 +104,28 @@ def test_the_command_writes_json_and_csv_and_says_who_is_better(runs, tmp_path, 
     told = json.loads(capsys.readouterr().out)
     assert told.pop("page") == str(tmp_path / "out" / "comparison.html")
     assert told == json.loads((tmp_path / "out" / "comparison.json").read_text())
+
+
+def test_what_a_model_does_not_know_is_compared_where_it_was_measured_of_this_model(runs, tmp_path):
+    box, poor = runs["box-0"], runs["poor-0"]
+    found = {name: uncertainty(runs[name], ["digits"]) for name in ("box-0", "poor-0")}
+    kinds = compare([box, poor])["kinds"]
+    for kind, name in zip(kinds, found, strict=True):
+        own = {figure: values["mean"] for figure, values in kind["figures"].items()}
+        assert own["uncertainty.refused"] == found[name]["refusal"]["chosen"]["refused"]
+        assert own["uncertainty.accuracy"] == found[name]["refusal"]["chosen"]["accuracy"]
+        for other in ("noise", "digits"):
+            expected = found[name]["others"][other]["refusal"]["chosen"]["refused"]
+            assert own[f"uncertainty.refused_of.{other}"] == expected
+        assert own["calibration_error"] == pytest.approx(found[name]["forced"]["calibration_error"], abs=1e-6)
+    page = write_compared(compare([box, poor]), tmp_path).read_text(encoding="utf-8")
+    assert "Does it know when it does not know?" in page
+    assert "refuses of digits" in page
+    path = poor.folder / "uncertainty.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "another"}))
+    assert "uncertainty.refused" not in compare([box, poor])["kinds"][1]["figures"]
+    for run in (box, poor):
+        (run.folder / "uncertainty.json").unlink()
 
 
 def test_names_of_folders_lose_the_seed_and_nothing_else(runs):

@@ -68,6 +68,48 @@ def test_the_command_says_what_is_refused(bayesian, capsys):
     assert "--draws is 0; 1 or more are needed" in capsys.readouterr().err
 
 
+def test_a_budget_buys_draws_and_the_page_says_so(bayesian, capsys, monkeypatch):
+    monkeypatch.setattr("protolens.evaluation.doubting.rate_of", lambda work, most: (work(most), 0.001)[1])
+    words = ["evaluate", str(bayesian.folder), "--uncertainty", "--budget"]
+    assert main([*words, "60s", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 10 <= found["draws"] < 100
+    assert found["forecast"]["draws"] == found["draws"]
+    assert found["bought"].startswith(
+        f"within 1 min: {found['draws']} of 100 draws; accuracy when forced is known to ±"
+    )
+    text = (bayesian.folder / "uncertainty.html").read_text(encoding="utf-8")
+    assert found["bought"] in text
+    assert f"the middle one of {found['draws']}" in text
+    assert main([*words, "1s"]) == 1
+    assert "draws, and fewer than 10 say too little" in capsys.readouterr().err
+
+
+def test_pictures_curves_and_intervals_are_of_what_was_measured(bayesian, plain):
+    for run, draws in ((bayesian, 4), (plain, 1)):
+        found = uncertainty(run, ["digits"], draws=4)
+        curves, cuts = found["curves"], found["least"]
+        assert found["draws"] == draws
+        for kind, values in curves["refused"].items():
+            own = found["refusal"] if kind == "test" else found["others"][kind]["refusal"]
+            assert values == sorted(values)
+            assert values[curves["least"].index(cuts["published"])] == pytest.approx(own["published"]["refused"])
+        low, high = found["others"]["digits"]["doubt"]["entropy"]["area_interval"]
+        assert low <= 0.5 <= high
+        for name in ("calibration_interval", "brier_interval", "likelihood_interval"):
+            assert found["forced"][name][0] <= found["forced"][name][1]
+        for own in found["histograms"].values():
+            assert all(sum(shares) == pytest.approx(1) for shares in own["shares"].values())
+        for entry in (*found["pictures"]["refused"], *found["pictures"]["others"]["noise"]):
+            assert (run.folder / entry["picture"]).exists()
+        assert (run.folder / "uncertainty.json").exists()
+
+
+def test_one_draw_of_a_bayesian_network_has_no_spread(bayesian):
+    explained = uncertainty(bayesian, draws=1)["explanations"]
+    assert (explained["contributions"], explained["maps"]) == (None, None)
+
+
 def test_images_of_another_size_and_of_several_classes_are_refused(bayesian, several, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

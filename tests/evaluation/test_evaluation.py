@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import defaultdict
+from math import ceil, log
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,26 @@ def test_the_figures_are_those_of_the_test_split_computed_slowly(trained):
     assert found["accuracy"] == right / len(data.test)
     assert found["model"] == trained.facts["model"]["digest"]
     assert found["data"] == data.test.digest
+
+
+def test_probabilities_are_held_against_what_was_right(trained):
+    found = evaluate(trained).content
+    data, model = open_data(trained.config.data), trained.model()
+    with torch.no_grad():
+        logits = model(data.test.take(torch.arange(len(data.test))) / 255)
+    shares, labels = logits.double().softmax(dim=1).tolist(), data.test.labels.tolist()
+    groups = defaultdict(list)
+    for row, label in zip(shares, labels, strict=True):
+        sure = max(row)
+        groups[ceil(sure * 15)].append((row.index(sure) == label) - sure)
+    assert found["calibration_error"] == pytest.approx(
+        sum(abs(sum(own)) for own in groups.values()) / len(labels), abs=1e-5
+    )
+    brier = [sum((p - (k == y)) ** 2 for k, p in enumerate(row)) for row, y in zip(shares, labels, strict=True)]
+    assert found["brier_score"] == pytest.approx(sum(brier) / len(labels), abs=1e-5)
+    surprise = [-log(row[y]) for row, y in zip(shares, labels, strict=True)]
+    assert found["negative_log_likelihood"] == pytest.approx(sum(surprise) / len(labels), abs=1e-4)
+    assert found["negative_log_likelihood"] == pytest.approx(found["loss"], abs=1e-4)
 
 
 def test_evaluating_leaves_every_file_of_the_model_and_the_generators_as_they_were(trained):

@@ -92,3 +92,18 @@ def test_the_verb_leaves_a_page_a_figure_and_the_figures(converted, black, capsy
     assert saved["methods"] == content["methods"]
     assert main(["evaluate", str(black.folder), "--beside"]) == 1
     assert "name the run of one as --beside RUN" in capsys.readouterr().err
+
+
+def test_a_budget_buys_images_of_the_gap(converted, capsys, monkeypatch):
+    monkeypatch.setattr("protolens.evaluation.gap.rate_of", lambda work, most: (work(most), 1.0)[1])
+    words = ["evaluate", str(converted.folder), "--beside", "--method", "gradient", "--images", "200", "--budget", "2m"]
+    assert main(words) == 0
+    found = json.loads((converted.folder / "gap.json").read_text())
+    assert 30 <= found["images"] < 60
+    assert found["forecast"]["parts"] == {"maps without a method": found["images"], "gradient": found["images"]}
+    told = capsys.readouterr()
+    assert found["bought"] in told.out
+    assert "about" in told.err
+    text = (converted.folder / "gap.html").read_text(encoding="utf-8")
+    assert found["bought"] in text
+    assert "--images 200 --seed 0 --budget 2m" in text

@@ -1,6 +1,8 @@
 """Which explanations can be believed, measured on real runs and computed slowly."""
 
 import json
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -165,6 +167,51 @@ def test_where_boxes_and_parts_are_known_it_is_told_whether_maps_point_at_them(r
 def test_bad_questions_are_answered_in_a_sentence(run, asked, sentence):
     with pytest.raises(ProtolensError, match=sentence):
         faithfulness(run, **{"methods": ["edges"], **asked})
+
+
+def test_images_of_a_smaller_sample_are_among_those_of_a_larger_one():
+    for there, seed in ((100, 0), (1000, 7)):
+        samples = [set(drawn(there, images, seed).tolist()) for images in range(0, there, 13)]
+        assert all(small < large for small, large in pairwise(samples))
+        assert all(len(sample) == 13 * number for number, sample in enumerate(samples))
+
+
+def test_a_budget_buys_images_and_says_so_everywhere(run, capsys, monkeypatch):
+    def rate(work, most):
+        work(most)
+        return 0.25
+
+    monkeypatch.setattr("protolens.evaluation.methods.rate_of", rate)
+    words = ["evaluate", str(run.folder), "--method", "gradient", "--images", "300", "--seed", "5", "--budget"]
+    assert main([*words, "200s", "--json"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    # half a second an image and method, and a little of the budget for reading
+    assert 30 <= found["images"] < 300 / 2
+    assert (found["budget"], found["forecast"]["images"], found["forecast"]["wanted"]) == (200, found["images"], 300)
+    assert 150 < found["forecast"]["seconds"] <= 200
+    assert found["closer"] == found["images"] // 8
+    assert "of 300 images (all would take about" in told.err
+    widest = max(
+        kept["interval"][1] - kept["interval"][0] for own in found["methods"].values() for kept in own["kept"].values()
+    )
+    bought = f"within 3 min 20 s: {found['images']} of 300 images; accuracy kept is known to ±{50 * widest:.1f} points"
+    assert found["bought"] == bought
+    text = (run.folder / "faithfulness.html").read_text(encoding="utf-8")
+    assert bought in text
+    assert "--images 300 --seed 5 --budget 3m20s" in text
+    # the same question is not measured again
+    assert main([*words, "200s"]) == 0
+    assert bought in capsys.readouterr().out.replace("\n", " ")
+    assert json.loads((run.folder / "faithfulness.json").read_text())["seconds"] == found["seconds"]
+    assert main([*words, "5s"]) == 1
+    assert re.search(
+        r"--budget 5s reaches for \d images, and fewer than 30 say too little; 30 take about", capsys.readouterr().err
+    )
+    assert main([*words, "soon"]) == 1
+    assert "'soon' is no span of time; write 90s" in capsys.readouterr().err
+    assert main(["evaluate", str(run.folder), "--budget", "5m"]) == 1
+    assert "--budget is for --method, --beside and --uncertainty" in capsys.readouterr().err
 
 
 def test_a_mean_without_figures_has_none():

@@ -1,5 +1,7 @@
 """Accuracy and its relatives against scikit-learn and SciPy."""
 
+from statistics import variance
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 
 from protolens.evaluation import wilson_interval
 from protolens.evaluation.examples import choose_right, choose_wrong, draw_sample
-from protolens.evaluation.scores import bootstrap_interval, difference_over_runs, exact_paired_test, holm
+from protolens.evaluation.scores import area_interval, bootstrap_interval, difference_over_runs, exact_paired_test, holm
 from protolens.train import accuracy, area_under_roc, balanced_accuracy, confusion, mean_area_under_roc
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -137,3 +139,23 @@ def test_holm_multiplies_by_the_comparisons_that_are_left(chances):
     for place, number in enumerate(order):
         slow = max(min(1, (len(chances) - before) * chances[order[before]]) for before in range(place + 1))
         assert holm(chances)[number] == pytest.approx(slow)
+
+
+@given(st.integers(0, 2**31), st.integers(2, 12), st.integers(2, 12))
+def test_the_interval_of_an_area_is_that_of_delong_written_slowly(seed, positives, negatives):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(5, (positives + negatives,), generator=generator).double()
+    positive = torch.arange(len(scores)) < positives
+    wins = [[1.0 if a > b else 0.5 if a == b else 0.0 for b in scores[~positive]] for a in scores[positive]]
+    rows = [sum(row) / negatives for row in wins]
+    columns = [sum(row[k] for row in wins) / positives for k in range(negatives)]
+    area = sum(rows) / positives
+    half = 1.959964 * (variance(rows) / positives + variance(columns) / negatives) ** 0.5
+    expected = (max(0.0, area - half), min(1.0, area + half))
+    assert area_interval(scores, positive) == pytest.approx(expected, abs=1e-6)
+    assert area_interval(-scores, positive) == pytest.approx((1 - expected[1], 1 - expected[0]), abs=1e-6)
+
+
+def test_an_area_of_what_is_all_told_apart_or_of_single_images_has_an_interval():
+    assert area_interval(torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([True, True, False, False])) == (1, 1)
+    assert area_interval(torch.tensor([1.0, 1.0]), torch.tensor([True, False])) == (0.5, 0.5)

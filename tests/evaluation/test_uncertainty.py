@@ -10,14 +10,20 @@ from sklearn.metrics import log_loss
 
 from protolens.evaluation.uncertainty import (
     NOBODY,
+    accuracies_when_answering,
     accuracy_when_answering,
     answers,
     brier_score,
+    calibration_by_chance,
     calibration_error,
+    calibration_interval,
     doubt,
     least_for,
+    median,
     negative_log_likelihood,
+    refusals,
     refused,
+    reliability,
 )
 
 seeds = st.integers(0, 2**31)
@@ -99,3 +105,63 @@ def test_where_no_answer_is_sure_enough_none_is_given():
     assert least_for(posterior, labels, 0.9) == 1
     assert accuracy_when_answering(posterior, labels, 1.0) is None
     assert refused(posterior, 1.0) == 1
+
+
+@given(seeds, st.integers(1, 20))
+def test_a_group_of_the_reliability_diagram_holds_its_images_and_their_gaps_are_the_calibration_error(seed, bins):
+    posterior, labels = drawn(seed)
+    probabilities = posterior[0]
+    found = reliability(probabilities, labels, bins)
+    slow = []
+    for number in range(bins):
+        inside = [i for i, row in enumerate(probabilities) if number / bins < float(row.max()) <= (number + 1) / bins]
+        if inside:
+            sure = sum(float(probabilities[i].max()) for i in inside) / len(inside)
+            right = sum(int(probabilities[i].argmax()) == int(labels[i]) for i in inside) / len(inside)
+            slow.append((len(inside), sure, right))
+    assert [pytest.approx(row) for row in slow] == found
+    whole = sum(images * abs(sure - right) for images, sure, right in found) / len(labels)
+    assert whole == pytest.approx(calibration_error(probabilities, labels, bins))
+
+
+@given(seeds, st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_many_least_probabilities_are_as_one_by_one_and_the_median_stands_for_the_draws(seed, leasts):
+    posterior, labels = drawn(seed)
+    leasts = [*leasts, 0.0, 1.0, float(median(posterior)[0].max())]
+    for given_ones in (posterior, median(posterior)[None]):
+        assert refusals(given_ones, leasts) == pytest.approx([refused(posterior, least) for least in leasts])
+        slow = [accuracy_when_answering(posterior, labels, least) for least in leasts]
+        found = accuracies_when_answering(given_ones, labels, leasts)
+        assert [value is None for value in found] == [value is None for value in slow]
+        assert [v for v in found if v is not None] == pytest.approx([v for v in slow if v is not None])
+
+
+def calibrated(images: int, seed: int, told: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities of two classes by which the labels are drawn, told with their logits so many times as large."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(images, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(images, generator=generator, dtype=torch.float64) < logits.sigmoid()).long()
+    share = (told * logits).sigmoid()
+    return torch.stack([1 - share, share], dim=1), labels
+
+
+def test_what_is_as_sure_as_right_stays_below_chance_and_what_is_too_sure_does_not():
+    inside = 0
+    for seed in range(40):
+        probabilities, labels = calibrated(500, seed)
+        inside += calibration_error(probabilities, labels) <= calibration_by_chance(probabilities, seed, 200)
+    assert 33 <= inside <= 40  # 95 of 100
+    probabilities, labels = calibrated(500, 0, told=4.0)
+    assert calibration_error(probabilities, labels) > calibration_by_chance(probabilities, 0, 200)
+
+
+def test_the_interval_of_the_calibration_error_holds_it_and_narrows_with_images():
+    widths = []
+    for images in (200, 5000):
+        probabilities, labels = calibrated(images, 1, told=3.0)
+        low, high = calibration_interval(probabilities, labels, 0)
+        assert low <= calibration_error(probabilities, labels) <= high
+        assert calibration_interval(probabilities, labels, 0) == (low, high)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 3
+    assert calibration_interval(torch.eye(2, dtype=torch.float64)[labels], labels, 0) == (0, 0)

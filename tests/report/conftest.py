@@ -295,6 +295,9 @@ class RunMaker:
             "balanced_accuracy": float((table.diagonal() / table.sum(axis=1)).mean()),
             "area_under_roc": 0.9512,
             "loss": 0.4321,
+            "calibration_error": 0.0271,
+            "brier_score": 0.1234,
+            "negative_log_likelihood": 0.4321,
             "always_most_common_class": max(counts) / images,
             "confusion": table.tolist(),
             "classes": [

@@ -55,6 +55,17 @@ def test_the_plane_shows_those_that_have_both_kinds_of_diversity(found):
     assert plane({"kinds": found["kinds"][1:]}) is None
 
 
+def test_what_it_refuses_has_a_column_for_each_other_data_set(found, tmp_path):
+    for kind, share in zip(found["kinds"], (0.8, 0.4, None), strict=True):
+        kind["figures"]["uncertainty.refused_of.<i>"] = figure(share)
+        kind["figures"]["calibration_error"] = figure(0.01)
+    page = write_compared(found, tmp_path).read_text()
+    assert "Does it know when it does not know?" in page
+    assert "refuses of &lt;i&gt;" in page
+    assert 'class="strong">80.00\xa0%' in page
+    assert "0.0100" in page
+
+
 def test_the_page_holds_names_as_text_and_leaves_out_what_nobody_has(found, tmp_path):
     page = write_compared(found, tmp_path).read_text()
     assert "&lt;b&gt; beside" not in page

@@ -73,6 +73,17 @@ def test_the_verdict_has_accuracy_interval_and_baseline(maker):
     assert "always saying “pneumonia” would reach 74.3 %" in said
 
 
+def test_calibration_is_told_where_the_evaluation_has_it(maker):
+    made = maker()
+    run = made.write()
+    said = report(run).said
+    assert "calibration error ? 0 is best 0.0271 as sure as it is right: 0" in said
+    assert "Brier score ? 0 is best, 2 is worst 0.123 even odds for all classes: 0.667" in said
+    older = {key: value for key, value in made.evaluation().items() if key not in ("calibration_error", "brier_score")}
+    made.json("evaluation.json", older)
+    assert "as sure as it is right" not in report(run).said
+
+
 def test_an_uneven_set_is_told_and_has_balanced_accuracy_in_its_curves(maker):
     said = report(maker(classes=("normal", "pneumonia"), per_class=(1214, 3494)).write()).said
     assert "the classes are uneven: pneumonia has 3,494, 2.88 times the 1,214 of normal" in said

@@ -3,7 +3,8 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
-from protolens.evaluation.comparing import compare, to_csv
+from protolens.evaluation.budget import parse_duration, typed
+from protolens.evaluation.comparing import REFUSED_OF, compare, to_csv
 from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
@@ -16,6 +17,7 @@ from protolens.evaluation.steadiness import robustness
 
 __all__ = [
     "METRICS",
+    "REFUSED_OF",
     "Evaluation",
     "compare",
     "doctor",
@@ -23,9 +25,11 @@ __all__ = [
     "evaluate_ensemble",
     "explanation_gap",
     "faithfulness",
+    "parse_duration",
     "pictures_of_gap",
     "robustness",
     "to_csv",
+    "typed",
     "uncertainty",
     "wilson_interval",
 ]

@@ -18,6 +18,7 @@ from torch import Tensor
 from protolens.config import to_mapping
 from protolens.errors import ProtolensError
 from protolens.evaluation.answers import read_answers
+from protolens.evaluation.doubting import FILE as DOUBTS
 from protolens.evaluation.predicates import flat, number
 from protolens.evaluation.scores import (
     Difference,
@@ -41,7 +42,17 @@ from protolens.models import model_class
 from protolens.train import Run, classes_said, classes_shown, share_of_equal
 
 LEVEL = 0.05  # chance above which two kinds are not told apart
-SCORES = ("accuracy", "balanced_accuracy", "area_under_roc", "loss", "mean_average_precision", "macro_f1")
+SCORES = (
+    "accuracy",
+    "balanced_accuracy",
+    "area_under_roc",
+    "loss",
+    "calibration_error",
+    "brier_score",
+    "mean_average_precision",
+    "macro_f1",
+)
+REFUSED_OF = "uncertainty.refused_of."  # and the name of other data
 BLACK_BOXES = ("blackbox", "network")
 
 
@@ -149,9 +160,20 @@ def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, 
     found = {name: one.content[name] for name in SCORES if one.content.get(name) is not None}
     if black is not None:
         found |= {f"trust.{name}": number(value) for name, value in trust_of(one, *black).items()}
-    found |= flat(one.content["predicates"]) | figures_of_robustness(one.run, one.content["model"])
+    found |= refusals_of(one) | flat(one.content["predicates"]) | figures_of_robustness(one.run, one.content["model"])
     parts = one.content.get("parts", {})  # evaluations by earlier versions have none
     return found | flat(parts.get("figures", {}), "transparency.parts.")
+
+
+def refusals_of(one: Compared) -> dict[str, float | None]:
+    """What `evaluate --uncertainty` has found of the same model, by the least probability that it chose."""
+    path = one.run.folder / DOUBTS
+    content = read_json(path) if path.exists() else {}
+    if content.get("model") != one.content["model"]:
+        return {}
+    own = content["refusal"]["chosen"]
+    others = {f"{REFUSED_OF}{name}": each["refusal"]["chosen"]["refused"] for name, each in content["others"].items()}
+    return {"uncertainty.refused": own["refused"], "uncertainty.accuracy": own["accuracy"]} | others
 
 
 def trust_of(one: Compared, black: Tensor, black_validation: Tensor) -> dict[str, float]:

@@ -5,7 +5,7 @@ noise and of other data. Any other model is taken as one draw of its weights.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,28 @@ from protolens.attribution import attribute
 from protolens.config import read_run, seed_of
 from protolens.data import DataSet, Images, MemoryImages, open_data, plain_batches, to_float
 from protolens.errors import ProtolensError
+from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, rate_of, tried
+from protolens.evaluation.doubtful import Answered, doubtful
 from protolens.evaluation.interpretation import to_predicted
 from protolens.evaluation.maps import rank_correlations
+from protolens.evaluation.methods import mean_of
 from protolens.evaluation.predicates import number
-from protolens.evaluation.scores import wilson_interval
+from protolens.evaluation.scores import area_interval, wilson_interval
 from protolens.evaluation.uncertainty import (
     NOBODY,
     PUBLISHED,
+    accuracies_when_answering,
     answers,
-    brier_score,
+    calibration_by_chance,
     calibration_error,
+    calibration_interval,
     doubt,
     least_for,
-    negative_log_likelihood,
+    median,
+    refusals,
+    reliability,
+    squared_errors,
+    surprises,
 )
 from protolens.files import write_json
 from protolens.models import PrototypeModel, state_digest
@@ -38,51 +47,112 @@ from protolens.train import Run, Team, area_under_roc, assemble, batch_for, pred
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for
 EXPLAINED = 20  # test images whose explanations are compared between draws
+DOUBTS = ("entropy", "mutual_information")
+LEAST_DRAWS = 10  # that a budget has to reach for
 NOISE, NOISE_IMAGES = "noise", 1000
+SURELY = 1e9  # nats, in place of what is infinite
+# least probabilities of the curves: ever nearer to 1, where sure models are
+LEASTS = (*(step / 100 for step in range(100)), 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999, 1.0)
+PARTS = 20  # of a histogram of doubt
 
 
 def uncertainty(
-    run: Run | Path | str, others: Sequence[str] = (), *, draws: int = 100, seed: int = 0, device: str = "auto"
+    run: Run | Path | str,
+    others: Sequence[str] = (),
+    *,
+    draws: int = 100,
+    seed: int = 0,
+    budget: float | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure calibration, refusal and doubt of a run's model, and write RUN/uncertainty.json.
+    """Measure calibration, refusal and doubt of a run's model; writes RUN/uncertainty.json, and pictures beside it.
 
     others: names of data sets of the same image size, whose test images are none of the model's; images of uniform
-    noise are always among them. draws: of the weights of a Bayesian network. The least probability of an
-    answer is that of seeds/003, and one chosen on validation images. Raises ProtolensError for images of several
-    classes, for other sizes, and for unknown data.
+    noise are always among them. draws: of the weights of a Bayesian network; budget: seconds, for which as many of
+    these are made as fit. The least probability of an answer is that of seeds/003, and one chosen on validation
+    images. Raises ProtolensError for images of several classes, for other sizes, for unknown data, and for a budget
+    that is too small.
     """
     run, begun = Run.open(run), time.monotonic()
     if run.facts["data"]["several"]:
         raise ProtolensError(f"{run.folder}: refusing is measured for images of one class each, and these show several")
     data = open_data(run.config.data)
     refuse_other_images(run, data)
-    strangers = {NOISE: noise(data, seed)} | {name: opened(name, data).test for name in others}
+    strangers = {NOISE: (noise(data, seed), ())} | {
+        name: (other.test, other.task.classes) for name in others for other in [opened(name, data)]
+    }
     with assemble(device) as team:
         model = run.model().to(team.device)
         before = state_digest(model)
-        least = least_for(posterior(model, data.validation, draws, seed, team), data.validation.labels, WANTED)
-        own = posterior(model, data.test, draws, seed, team)
-        cuts = {"published": PUBLISHED, "chosen": least}
-        content: dict[str, Any] = {
-            "model": before,
-            "data": data.test.digest,
-            "draws": len(own),
-            "seed": seed,
-            "wanted": WANTED,
-            "least": cuts,
-            "forced": forced(own, data.test.labels),
-            "refusal": {name: refusal(own, data.test.labels, cut) for name, cut in cuts.items()},
-            "others": {
-                name: beside(own, posterior(model, images, draws, seed, team), cuts)
-                for name, images in strangers.items()
-            },
+        splits = [data.validation, data.test, *(images for images, _ in strangers.values())]
+        wanted = draws if isinstance(model, Bayesian) else 1
+        plan = foreseen(team, "draw", costs_of(model, data, splits, team), wanted, LEAST_DRAWS, budget, begun)
+        said = [posterior(model, images, plan.count, seed, team) for images in splits]
+        own = Answered(data.test, said[1], data.task.classes)
+        abroad = {
+            name: Answered(images, each, classes)
+            for (name, (images, classes)), each in zip(strangers.items(), said[2:], strict=True)
         }
-        content["explanations"] = spread_of_explanations(model, data, draws, seed)
+        cuts = {"published": PUBLISHED, "chosen": least_for(said[0], data.validation.labels, WANTED)}
+        found = figures(own, abroad, cuts, seed)
+        pictures = doubtful(own, abroad, cuts["chosen"], data.task.classes, run.folder if team.leads else None)
+        explanations = spread_of_explanations(model, data, plan.count, seed)
         assert state_digest(model) == before, "measuring changed the model"
+    content = {"model": before, "data": data.test.digest, "draws": len(own.posterior), "seed": seed, "wanted": WANTED}
+    content |= found | {"pictures": pictures, "explanations": explanations}
+    content |= plan.facts(f"accuracy when forced is known to {in_points(half_width([found['forced']['interval']]))}")
     content["seconds"] = round(time.monotonic() - begun, 2)
     if team.leads:
         write_json(run.folder / FILE, content)
     return content
+
+
+def figures(own: Answered, abroad: Mapping[str, Answered], cuts: Mapping[str, float], seed: int) -> dict[str, Any]:
+    """All that posteriors tell. cuts: least probabilities of an answer, by name."""
+    labels, kinds = own.images.labels, {"test": own, **abroad}
+    # the median of medians is itself: it stands for all draws where answers are asked for
+    middles = {name: median(kind.posterior)[None] for name, kind in kinds.items()}
+    doubts = {name: doubt(kind.posterior) for name, kind in kinds.items()}
+    return {
+        "least": dict(cuts),
+        "forced": forced(own.posterior, labels, seed),
+        "refusal": {name: refusal(middles["test"], labels, cut) for name, cut in cuts.items()},
+        "others": {
+            name: {
+                "images": len(each.images),
+                "refusal": {cut: share_refused(middles[name], least) for cut, least in cuts.items()},
+                "doubt": told_apart(doubts["test"], doubts[name]),
+            }
+            for name, each in abroad.items()
+        },
+        "curves": {
+            "least": list(LEASTS),
+            "accuracy": accuracies_when_answering(middles["test"], labels, LEASTS),
+            "refused": {name: refusals(middle, LEASTS) for name, middle in middles.items()},
+        },
+        "histograms": {
+            kind: histograms({name: pair[place] for name, pair in doubts.items()}) for place, kind in enumerate(DOUBTS)
+        },
+    }
+
+
+def costs_of(model: PrototypeModel, data: DataSet, splits: Sequence[Images], team: Team) -> Costs:
+    """Seconds of looking at all images, and of comparing explanations, for a number of draws."""
+    alone = Team(team.device)
+
+    def seconds(images: Images) -> float:
+        some = lambda n: predict(model, images.subset(images.name, torch.arange(n)), alone)  # noqa: E731
+        return len(images) * rate_of(some, tried(len(images))) / team.size
+
+    rates = {"images": sum(map(seconds, splits)), "explanations": 0.0}
+    if isinstance(model, Bayesian):
+        rates["images"] += len(splits) * rate_of(lambda n: model.draws(n, 0), 4)
+        rates["explanations"] = rate_of(lambda n: spread_of_explanations(model, data, n, 0), 4)
+    rates = agreed(team, rates)
+    return lambda draws: {
+        "images": draws * rates["images"],
+        "explanations": min(draws, EXPLAINED) * rates["explanations"],
+    }
 
 
 def opened(name: str, data: DataSet) -> DataSet:
@@ -114,16 +184,32 @@ def noise(data: DataSet, seed: int) -> Images:
     return MemoryImages(NOISE, pixels, torch.zeros(count, dtype=torch.int64), [f"{NOISE}/{i}" for i in range(count)])
 
 
-def forced(posterior: Tensor, labels: Tensor) -> dict[str, Any]:
+def forced(posterior: Tensor, labels: Tensor, seed: int) -> dict[str, Any]:
     """What the mean over draws is worth where every image has to be answered. [S, N, K], [N]."""
     together = posterior.mean(dim=0)
     right = int((together.argmax(dim=1) == labels).sum())
+    brier = mean_of(squared_errors(together, labels))
+    likelihood = mean_of(surprises(together, labels).clamp_max(SURELY))
+    bins = reliability(together, labels)
     return {
         "accuracy": right / len(labels),
         "interval": list(wilson_interval(right, len(labels))),
         "calibration_error": calibration_error(together, labels),
-        "brier_score": brier_score(together, labels),
-        "negative_log_likelihood": min(negative_log_likelihood(together, labels), 1e9),
+        "calibration_interval": list(calibration_interval(together, labels, seed)),
+        "calibration_by_chance": calibration_by_chance(together, seed),
+        "brier_score": brier["mean"],
+        "brier_interval": brier["interval"],
+        "negative_log_likelihood": likelihood["mean"],
+        "likelihood_interval": likelihood["interval"],
+        "bins": [
+            {
+                "images": images,
+                "confidence": confidence,
+                "accuracy": accuracy,
+                "interval": list(wilson_interval(round(accuracy * images), images)),
+            }
+            for images, confidence, accuracy in bins
+        ],
     }
 
 
@@ -146,20 +232,28 @@ def share_refused(posterior: Tensor, least: float) -> dict[str, Any]:
     return {"refused": none / images, "refused_interval": list(wilson_interval(none, images))}
 
 
-def beside(own: Tensor, theirs: Tensor, cuts: dict[str, float]) -> dict[str, Any]:
-    """What is refused of images that are none of the model's, and how well doubt tells them from its own."""
-    kinds = zip(("entropy", "mutual_information"), doubt(own), doubt(theirs), strict=True)
-    strange = torch.cat([torch.zeros(own.shape[1]), torch.ones(theirs.shape[1])]).bool()
+def told_apart(own: Sequence[Tensor], theirs: Sequence[Tensor]) -> dict[str, Any]:
+    """How well each kind of doubt tells images that are none of the model's from its own. [N] and [M] of each kind."""
+    found = {}
+    for name, at_home, abroad in zip(DOUBTS, own, theirs, strict=True):
+        both = torch.cat([at_home, abroad])
+        strange = torch.arange(len(both)) >= len(at_home)
+        found[name] = {
+            "own": float(at_home.mean()),
+            "theirs": float(abroad.mean()),
+            "area_under_roc": area_under_roc(both, strange),
+            "area_interval": list(area_interval(both, strange)),
+        }
+    return found
+
+
+def histograms(doubts: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Shares of images [PARTS] of each kind in parts of equal width from 0 to the highest doubt of all, in nats."""
+    highest = max(float(each.max()) for each in doubts.values()) or 1.0
     return {
-        "images": theirs.shape[1],
-        "refusal": {name: share_refused(theirs, least) for name, least in cuts.items()},
-        "doubt": {
-            name: {
-                "own": float(at_home.mean()),
-                "theirs": float(abroad.mean()),
-                "area_under_roc": area_under_roc(torch.cat([at_home, abroad]), strange),
-            }
-            for name, at_home, abroad in kinds
+        "highest": highest,
+        "shares": {
+            name: (each.double().histc(PARTS, 0, highest) / len(each)).tolist() for name, each in doubts.items()
         },
     }
 
@@ -192,6 +286,6 @@ def spread_of_explanations(model: PrototypeModel, data: DataSet, draws: int, see
     return {
         "images": len(rows),
         "draws": len(networks),
-        "contributions": float((adds.sum(dim=2).std(dim=0) / whole).mean()),
+        "contributions": number(float((adds.sum(dim=2).std(dim=0) / whole).mean())) if len(adds) > 1 else None,
         "maps": number(float(alike[:, pairs[0], pairs[1]].nanmean())),
     }

@@ -16,10 +16,11 @@ from protolens.evaluation.interpretation import conciseness, fidelity, to_predic
 from protolens.evaluation.locating import scores_of_parts
 from protolens.evaluation.masks import scores_of_masks
 from protolens.evaluation.overview import overview
-from protolens.evaluation.predicates import combination, diversity, transparency
+from protolens.evaluation.predicates import combination, diversity, number, transparency
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
 from protolens.evaluation.several import scores_of_several
+from protolens.evaluation.uncertainty import brier_score, calibration_error, negative_log_likelihood
 from protolens.files import read_json, write_json
 from protolens.models import Evidence, PrototypeModel, evaluation_mode, load_model, state_digest
 from protolens.nn import classification
@@ -194,6 +195,7 @@ def scores(logits: Tensor, data: DataSet, seed: int) -> dict[str, Any]:
     table = confusion(logits.argmax(dim=1), labels, len(classes))
     right, images = int(table.diagonal().sum()), len(labels)
     low, high = wilson_interval(right, images)
+    probabilities = logits.double().softmax(dim=1)
     of_class, given = table.sum(dim=1), table.sum(dim=0)
     most_common = int(torch.bincount(data.training.labels, minlength=len(classes)).argmax())
     return {
@@ -202,8 +204,11 @@ def scores(logits: Tensor, data: DataSet, seed: int) -> dict[str, Any]:
         "accuracy_interval": [low, high],
         "right": right,
         "balanced_accuracy": balanced_accuracy(table),
-        "area_under_roc": mean_area_under_roc(logits.double().softmax(dim=1), labels),
+        "area_under_roc": mean_area_under_roc(probabilities, labels),
         "loss": float(classification(logits, labels)),
+        "calibration_error": calibration_error(probabilities, labels),
+        "brier_score": brier_score(probabilities, labels),
+        "negative_log_likelihood": number(negative_log_likelihood(probabilities, labels)),
         "always_most_common_class": float((labels == most_common).float().mean()),
         "confusion": table.tolist(),
         "classes": [

@@ -8,7 +8,7 @@ two controls that know nothing of the model stand beside every method.
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -21,6 +21,7 @@ from protolens.attribution import CONTROLS, attribute, check_methods, check_prec
 from protolens.config import seed_of
 from protolens.data import Batch, Images, open_data, plain_batches
 from protolens.errors import ProtolensError
+from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, rate_of, tried
 from protolens.evaluation.degradation import (
     Filling,
     aopc,
@@ -48,7 +49,9 @@ from protolens.train.progress import Narrator
 
 FILE = "faithfulness.json"
 IMAGES = 1000
+LEAST = 30  # images that a budget has to reach for
 CLOSER = 32  # images whose maps are made anew, for sensitivity, infidelity and random weights
+CLOSE_ONE_OF = 8  # images, where a budget is to buy as many as it can
 CHANGES, NOISES = 5, 50  # of an image for its sensitivity and its infidelity
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 KEPT = 0.2  # share of the pixels that seeds/003 keeps
@@ -68,6 +71,7 @@ class Asked:
     seed: int
     options: Mapping[str, Mapping[str, Any]]
     precision: str
+    budget: float | None = None  # seconds, for which there may be fewer images
 
     def facts(self) -> dict[str, Any]:
         """As plain data, to tell whether a file answers the same question."""
@@ -77,6 +81,7 @@ class Asked:
             "seed": self.seed,
             "options": {name: dict(self.options[name]) for name in self.methods if self.options.get(name)},
             "precision": self.precision,
+            **({} if self.budget is None else {"budget": self.budget}),
         }
 
 
@@ -88,49 +93,92 @@ def faithfulness(
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     precision: str = "float32",
+    budget: float | None = None,
     again: bool = False,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Score maps of the predicted classes by several methods and both controls; writes RUN/faithfulness.json.
 
     methods: names of METHODS; images: of the test split, drawn by the seed; options: of methods, by name; precision: of
-    the classifier that looks at changed images. What was asked before is not measured again, unless `again` says so.
-    Raises ProtolensError for an unknown method.
+    the classifier that looks at changed images; budget: seconds, for which as many of the images are measured as fit.
+    What was asked before is not measured again, unless `again` says so.
+    Raises ProtolensError for an unknown method, and for a budget that is too small.
     """
-    run = Run.open(run)
+    run, begun = Run.open(run), time.monotonic()
     chosen = tuple(dict.fromkeys((*check_methods(methods), *CONTROLS)))
     check_precision(precision)
     if images < 2:
         raise ProtolensError(f"{images} images are too few: an interval needs 2 or more")
-    asked, path = Asked(chosen, images, seed, options or {}, precision), run.folder / FILE
-    if path.exists() and not again:
-        content: dict[str, Any] = read_json(path)
-        if content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts():
-            return content
+    asked, path = Asked(chosen, images, seed, options or {}, precision, budget), run.folder / FILE
+    if path.exists() and not again and is_answered_by(content := read_json(path), run, asked):
+        return dict(content)
     data = open_data(run.config.data)
     refuse_other_images(run, data)
-    begun = time.monotonic()
     with assemble(device) as team:
         model = run.model().to(team.device)
         before = state_digest(model)
-        test = data.test.subset("test", drawn(len(data.test), images, seed))
+        wanted = min(images, len(data.test))
+        few = data.test.subset("test", drawn(len(data.test), tried(wanted), seed))
+        plan = foreseen(team, "image", costs_of(model, few, asked, team), wanted, LEAST, budget, begun)
+        test = data.test.subset("test", drawn(len(data.test), plan.count, seed))
         found, seconds = gathered(model, test, asked, team)
-        closer = test.subset("test", torch.arange(len(test))[:: max(1, len(test) // CLOSER)][:CLOSER])
+        count = closer_of(len(test), budget)
+        closer = test.subset("test", torch.arange(len(test))[:: len(test) // count][:count])
         closely = looked_closely(model, closer, asked, team.device)
         assert state_digest(model) == before, "measuring changed the model"
     content = {"model": before, "data": data.test.digest, "asked": asked.facts()} | summary(
         found, closely, seconds, asked.methods, len(closer)
     )
+    widest = half_width(kept["interval"] for own in content["methods"].values() for kept in own["kept"].values())
+    content |= plan.facts(f"accuracy kept is known to {in_points(widest)}")
     content["seconds"] = round(time.monotonic() - begun, 2)
     if team.leads:
         write_json(path, content)
     return content
 
 
+def is_answered_by(content: Mapping[str, Any], run: Run, asked: Asked) -> bool:
+    """Whether a file says of the run's model what is asked."""
+    return bool(content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts())
+
+
 def drawn(there: int, images: int, seed: int) -> Tensor:
-    """Numbers of so many images, or of all that there are, in order."""
+    """Numbers of so many images, or of all that there are, in order; those of fewer images are among those of more."""
     generator = Generator().manual_seed(seed_of(seed, "faithfulness"))
     return torch.randperm(there, generator=generator)[:images].sort().values
+
+
+def closer_of(images: int, budget: float | None) -> int:
+    """How many of the images are looked at closely: for a budget few of few, as each takes as long as many others."""
+    return max(1, min(CLOSER, images if budget is None else images // CLOSE_ONE_OF))
+
+
+def costs_of(model: PrototypeModel, images: Images, asked: Asked, team: Team) -> Costs:
+    """Seconds of each method for a number of images, by a few of them.
+
+    What maps do to decisions, and how well they foretell noise, takes as long for each method: timed once.
+    """
+    (batch,) = plain_batches(images, len(images), team.device)
+    look, most = Look.at(model, batch.images, batch.labels, asked), len(images)
+    blank = torch.zeros_like(look.images[:, 0])
+
+    def rate(method: str) -> float:
+        return rate_of(lambda n: look.first(n).maps(method).cpu(), most)
+
+    rates = {name: rate(name) for name in asked.methods}
+    rates["degraded"] = rate_of(lambda n: look.first(n).degraded(blank[:n])["road"].cpu(), most)
+    rates["foretold"] = rate_of(lambda n: look.first(n).infidelity(blank[:n]).cpu(), most)
+    rates = agreed(team, rates)
+
+    def costs(images: int) -> dict[str, float]:
+        closer, again = closer_of(images, asked.budget), CHANGES + 3
+        return {
+            name: images * (rates[name] + rates["degraded"]) / team.size
+            + closer * (again * rates[name] + rates["foretold"])
+            for name in asked.methods
+        }
+
+    return costs
 
 
 def gathered(
@@ -204,6 +252,11 @@ class Look:
             logits = in_precision(model, asked.precision)(images)
         return cls(model, images, labels, logits.argmax(dim=1), logits, asked)
 
+    def first(self, images: int) -> "Look":
+        """At the first of the images alone."""
+        parts = {name: getattr(self, name)[:images] for name in ("images", "labels", "targets", "whole")}
+        return replace(self, **parts)
+
     def maps(self, method: str, images: Tensor | None = None, model: PrototypeModel | None = None) -> Tensor:
         """What speaks for the classes, [B, H, W]; in other images of the same, or by another model, where told."""
         options = self.asked.options.get(method, {})
@@ -219,6 +272,12 @@ class Look:
     def probability(self, logits: Tensor) -> Tensor:
         """Of the classes: [S, B, K] -> [S, B]."""
         return of_class(class_probabilities(logits, self.model.task.several), self.targets)
+
+    def infidelity(self, maps: Tensor) -> Tensor:
+        """How badly maps foretell what noise does to the logits, [B]."""
+        answer = in_precision(self.model, self.asked.precision)
+        with evaluation_mode(self.model):
+            return infidelity(answer, self.images, maps, self.targets, NOISES, seed=self.asked.seed)
 
     @torch.no_grad()
     def degraded(self, maps: Tensor) -> Figures:
@@ -252,16 +311,13 @@ def looked_closely(model: PrototypeModel, images: Images, asked: Asked, device: 
     (batch,) = plain_batches(images, len(images), device)
     look = Look.at(model, batch.images, batch.labels, asked)
     *_, (_, shuffled) = randomised(model, asked.seed)
-    answer = in_precision(model, asked.precision)
     for name in told(asked.methods, "closer look, method"):
         maps = look.maps(name)
         explain = lambda changed, name=name: look.maps(name, changed)  # noqa: E731
-        with evaluation_mode(model):
-            wrong = infidelity(answer, look.images, maps, look.targets, NOISES, seed=asked.seed)
         pair = torch.stack([maps, look.maps(name, model=shuffled)])
         found[name] = {
             "sensitivity": max_sensitivity(explain, look.images, samples=CHANGES, seed=asked.seed),
-            "infidelity": wrong,
+            "infidelity": look.infidelity(maps),
             "randomised": rank_correlations(pair)[:, 0, 1],
         }
     return {name: {key: values.cpu() for key, values in own.items()} for name, own in found.items()}

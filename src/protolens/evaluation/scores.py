@@ -10,6 +10,7 @@ from scipy.stats import binomtest, t
 from torch import Tensor
 
 from protolens.config import seed_of
+from protolens.evaluation.maps import mean_ranks
 
 RESAMPLES = 2000
 VALUES = 1 << 22  # numbers of images in resamples that are held at a time
@@ -39,6 +40,25 @@ def bootstrap_interval(values: Tensor, seed: int, level: float = 0.95) -> tuple[
     means = [values[torch.randint(images, (len(part), images), generator=generator)].mean(dim=1) for part in parts]
     low, high = torch.cat(means).quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64))
     return float(low), float(high)
+
+
+def area_interval(scores: Tensor, positive: Tensor, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the area under the ROC curve, by DeLong et al. 1988, doi:10.2307/2531595; within [0, 1].
+
+    scores: [N]; positive: [N] of bool, with at least one of each kind. By ranks, as Sun and Xu 2014.
+    """
+    scores, kinds = scores.double(), (positive, ~positive)
+    counts = [int(kind.sum()) for kind in kinds]
+    together = mean_ranks(scores[None])[0]
+    # of each image, the share of those of the other kind that lie below it
+    below = [
+        (together[kind] - mean_ranks(scores[kind][None])[0]) / other
+        for kind, other in zip(kinds, reversed(counts), strict=True)
+    ]
+    area = float(below[0].mean())
+    variance = sum(float(part.var()) / len(part) for part in below if len(part) > 1)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * sqrt(variance)
+    return max(0.0, area - half), min(1.0, area + half)
 
 
 def exact_paired_test(first: Tensor, second: Tensor) -> float:

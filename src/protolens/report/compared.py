@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protolens.evaluation import REFUSED_OF
 from protolens.files import write_text
 from protolens.report.about import path_of
 from protolens.report.charts import ACCENT, INK, MUTED, TEXT, Chart, set_height, to_svg
@@ -27,6 +28,11 @@ def hundredths(share: float) -> str:
 def thousandths(value: float) -> str:
     """A number with three decimals."""
     return fixed(value, 3)
+
+
+def four(value: float) -> str:
+    """A number with four decimals."""
+    return fixed(value, 4)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,15 @@ GROUPS = (
                "recall", HIGHER),
         Column("macro_f1", "macro F1", "mean over classes of F1", HIGHER),
         Column("loss", "loss", "cross-entropy in nats", LOWER, thousandths),
+    )),
+    Group("doubt", "Does it know when it does not know?", (
+        Column("calibration_error", "calibration error", "how far probabilities are from the share that is right, mean "
+               "over test images", LOWER, four),
+        Column("brier_score", "Brier score", "squared distance of the probabilities from what was true", LOWER, four),
+        Column("uncertainty.accuracy", "right when it answers", "share of the answered test images, where it may "
+               "refuse; as measured by evaluate --uncertainty", HIGHER),
+        Column("uncertainty.refused", "refuses of its own", "share of the test images that it then gives no answer",
+               LOWER),
     )),
     Group("trust", "Does it decide as its black box does?", (
         Column("trust.agreement", "agreement", "share of images that both give the same class", HIGHER),
@@ -134,7 +149,8 @@ def write_compared(found: Mapping[str, Any], folder: Path) -> Path:
     """Write comparison.html from what `compare` found; returns its path."""
     groups = []
     for group in GROUPS:
-        columns = [column for column in group.columns if any(known(kind, column) for kind in found["kinds"])]
+        asked = (*group.columns, *(strangers(found) if group.name == "doubt" else ()))
+        columns = [column for column in asked if any(known(kind, column) for kind in found["kinds"])]
         if columns:
             rows = [
                 (kind["name"], [cell(kind, column, found["kinds"]) for column in columns]) for kind in found["kinds"]
@@ -155,6 +171,16 @@ def write_compared(found: Mapping[str, Any], folder: Path) -> Path:
     path = folder / PAGE
     write_text(path, page)
     return path
+
+
+def strangers(found: Mapping[str, Any]) -> list[Column]:
+    """A column for each other set of images that some kind may have refused."""
+    names = dict.fromkeys(name for kind in found["kinds"] for name in kind["figures"] if name.startswith(REFUSED_OF))
+    return [
+        Column(name, f"refuses of {other}", f"share of images of {other}, which are none of its own", HIGHER)
+        for name in names
+        for other in [name.removeprefix(REFUSED_OF)]
+    ]
 
 
 def known(kind: Mapping[str, Any], column: Column) -> bool:

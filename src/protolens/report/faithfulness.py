@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protolens.evaluation import typed
 from protolens.files import write_text
 from protolens.report.about import head_of, option_words, path_of
 from protolens.report.charts import MUTED, TEXT, Chart, set_height, to_svg
@@ -100,6 +101,7 @@ def write_faithfulness(run: Run, found: Mapping[str, Any]) -> Path:
         left=[(line, left_cells(found, line.name)) for line in lines],
         measures=measures_of(found),
         measured=[(line, measured_cells(found, line.name)) for line in lines],
+        bought=found.get("bought"),
         command=command(run, found),
     )
     path = run.folder / PAGE
@@ -243,5 +245,6 @@ def command(run: Run, found: Mapping[str, Any]) -> str:
     asked = found["asked"]
     words = ["protolens evaluate", path_of(run.folder), "--method", ",".join(asked["methods"])]
     words += ["--images", str(asked["images"]), "--seed", str(asked["seed"])]
+    words += ["--budget", typed(asked["budget"])] if "budget" in asked else []
     classifier = {"precision": asked["precision"]} if asked["precision"] != "float32" else {}
     return " ".join([*words, *option_words([*asked["options"].values(), classifier])])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protolens.data.pictures import to_png
+from protolens.evaluation import typed
 from protolens.explanation import Comparison
 from protolens.files import write_bytes, write_text
 from protolens.report.about import head_of, option_words, path_of
@@ -57,6 +58,7 @@ def write_gap(run: Run, found: Mapping[str, Any], own: Comparison, black: Compar
         rows=rows,
         full=percent(FULL),
         colours=scale_colours(),
+        bought=found["bought"],
         command=command(run, found),
     )
     write_text(path, page)
@@ -142,5 +144,6 @@ def command(run: Run, found: Mapping[str, Any]) -> str:
     """What to type to get the same."""
     beside = "--beside" if found["beside"] is None else f"--beside {found['beside']}"
     words = ["protolens evaluate", path_of(run.folder), beside, "--method", ",".join(found["methods"])]
-    words += ["--images", str(found["images"]), "--seed", str(found["seed"])]
+    words += ["--images", str(found["asked"]), "--seed", str(found["seed"])]
+    words += ["--budget", typed(found["budget"])] if found["budget"] else []
     return " ".join([*words, *option_words(found["options"].values())])

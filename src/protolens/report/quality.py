@@ -81,6 +81,12 @@ def _scores(evaluation: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict
         ("loss", three(evaluation["loss"]), "cross entropy in nats, 0 is best",
          f"even odds for all classes: {three(log(classes))}"),
     ]  # fmt: skip
+    if "calibration_error" in evaluation:  # evaluations of protolens 0.1.0 have none
+        even = f"even odds for all classes: {three(1 - 1 / classes)}"
+        rows.append(
+            ("calibration error", three(evaluation["calibration_error"]), "0 is best", "as sure as it is right: 0")
+        )
+        rows.append(("Brier score", three(evaluation["brier_score"]), "0 is best, 2 is worst", even))
     return [dict(zip(("name", "value", "about", "beside"), row, strict=True)) for row in rows]
 
 

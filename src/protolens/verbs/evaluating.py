@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protolens.errors import ProtolensError
-from protolens.verbs.shared import leads, methods_of, options_of, tell
+from protolens.verbs.shared import budget_of, leads, methods_of, options_of, tell
 
 if TYPE_CHECKING:
     from protolens.train import Run
@@ -19,6 +19,8 @@ def do_evaluate(given: argparse.Namespace) -> int:
     from protolens.terminal import show_evaluation
     from protolens.train import Run
 
+    if given.budget is not None and not (given.method or given.beside is not None or given.uncertainty is not None):
+        raise ProtolensError("--budget is for --method, --beside and --uncertainty; a whole test split is read without")
     if given.ensemble:
         return do_evaluate_ensemble(given)
     if len(given.runs) > 1:
@@ -57,6 +59,7 @@ def do_evaluate_methods(given: argparse.Namespace, run: "Run") -> int:
         seed=given.seed,
         options=options_of(given),
         precision=given.precision or "float32",
+        budget=budget_of(given),
         again=given.again,
         device=given.device,
     )
@@ -79,29 +82,33 @@ def do_evaluate_gap(given: argparse.Namespace, run: "Run") -> int:
     given.method = given.method or "lrp"
     other = None if given.beside == Path() else given.beside
     methods, asked = methods_of(given, run), {"seed": given.seed, "options": options_of(given)}
-    found = explanation_gap(run, other, methods, images=given.images, device=given.device, **asked)
+    some = {"images": given.images, "budget": budget_of(given)}
+    found = explanation_gap(run, other, methods, device=given.device, **some, **asked)
     if not leads():
         return 0
     page = write_gap(run, found, *pictures_of_gap(run, other, methods[0], **asked))
-    tell(given, found | {"page": str(page)}, str(page))
+    tell(given, found | {"page": str(page)}, "\n".join(filter(None, [found["bought"], str(page)])))
     return 0
 
 
 def do_evaluate_uncertainty(given: argparse.Namespace, run: "Run") -> int:
     """The verb `evaluate` for what a model does not know."""
     from protolens.evaluation import uncertainty
+    from protolens.report import write_uncertainty
     from protolens.terminal import show_uncertainty
 
     if given.draws < 1:
         raise ProtolensError(f"--draws is {given.draws}; 1 or more are needed")
-    found = uncertainty(run, given.uncertainty, draws=given.draws, seed=given.seed, device=given.device)
+    some = {"draws": given.draws, "budget": budget_of(given)}
+    found = uncertainty(run, given.uncertainty, seed=given.seed, device=given.device, **some)
     if not leads():
         return 0
+    page = write_uncertainty(run, found)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"page": str(page)}))
         return 0
     show_uncertainty(run, found)
-    print(run.folder / "uncertainty.json")
+    print(page)
     return 0
 
 

@@ -57,3 +57,10 @@ def options_of(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     samples = {} if given.samples is None else {"samples": given.samples}
     precision = {} if given.precision is None else {"precision": given.precision}
     return {"lime": samples | precision, "kernelshap": samples | precision, "occlusion": precision}
+
+
+def budget_of(given: argparse.Namespace) -> float | None:
+    """Seconds that an evaluation may take; None where nobody has said."""
+    from protolens.evaluation import parse_duration
+
+    return None if given.budget is None else parse_duration(given.budget)
