@@ -3,7 +3,7 @@
 May use: explain, train, models, nn, data, config. Evaluation changes nothing in the model.
 """
 
-from protolens.evaluation.comparing import compare, to_csv
+from protolens.evaluation.comparing import compare, compare_some, is_comparable, to_csv
 from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
@@ -16,10 +16,12 @@ __all__ = [
     "METRICS",
     "Evaluation",
     "compare",
+    "compare_some",
     "evaluate",
     "evaluate_ensemble",
     "explanation_gap",
     "faithfulness",
+    "is_comparable",
     "pictures_of_gap",
     "to_csv",
     "uncertainty",

@@ -8,6 +8,7 @@ from protolens.verbs.evaluating import do_evaluate
 from protolens.verbs.explaining import do_explain
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
+from protolens.verbs.tabling import do_table
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": do_demo,
@@ -16,6 +17,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "explain": do_explain,
     "evaluate": do_evaluate,
     "compare": do_compare,
+    "table": do_table,
     "list": do_list,
 }
 TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables
