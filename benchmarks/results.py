@@ -9,18 +9,18 @@ over the seeds of a figure on the test split, which each run reads once.
 """
 
 import argparse
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from protolens.config import read_run
 from protolens.evaluation import evaluate
 from protolens.files import read_json, write_json, write_text
 from protolens.report import write_report
-from protolens.train import Run, convert, fit
+from protolens.tables import find
+from protolens.tables import make_row as row_of_table
+from protolens.train import Run, commit, convert, fit
 from protolens.train.progress import duration
 
 ROOT = Path(__file__).parent.parent
@@ -114,38 +114,12 @@ def run_seed(recipe: str, seed: int, changes: Mapping[str, Any] | None = None) -
     return content | {"seconds": run.facts["seconds"], "commit": (folder / "commit").read_text()}
 
 
-def commit() -> str:
-    """The short name of the checked-out commit."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def find(content: dict[str, Any], path: str) -> float:
-    """A figure by its dotted path; the last name may hold a dot itself, as thresholds do."""
-    while path not in content:
-        first, _, path = path.partition(".")
-        content = content[first]
-    return float(content[path])
-
-
 def make_row(
     recipe: str, metric: str, goal: float | None, results: Sequence[dict[str, Any]], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """A row of a table: a figure of a recipe over seeds."""
     values = [find(result, metric) for result in results]
-    return {
-        "recipe": recipe,
-        "data": read_run(recipe)[0].data.name,
-        "seeds": list(seeds),
-        "metric": metric,
-        "values": values,
-        "mean": mean(values),
-        "spread": stdev(values) if len(values) > 1 else None,
-        "goal": goal,
-        "met": None if goal is None else mean(values) >= goal,
-        "seconds": round(mean(result["seconds"] for result in results), 1),
-        "commit": ", ".join(sorted({result["commit"] for result in results})),
-    }
+    return row_of_table(recipe, read_run(recipe)[0].data.name, seeds, metric, values, results, goal)
 
 
 SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "precision", "f1", "iou")

@@ -18,6 +18,23 @@ Every setting has a dotted name and can be changed behind the recipe:
 """
 
 
+TABLE = """\
+A table is a file such as this one; all but models may be left out:
+  title = "The family on MNIST"
+  models = ["mnist-blackbox", "mnist-protovae", "mine.toml"]  # recipes
+  seeds = [0, 1, 2]
+  data = ["mnist", "fashion-mnist"]   # each model on each; else what its recipe says
+  convert = ["kmex"]                  # each run also with KMEx on top
+  runs = "runs"                       # where RECIPE-SEED and RECIPE-SEED-kmex lie
+  figures = ["accuracy", "loss"]      # else those of the page of `compare`
+  [settings.mnist-protovae]           # changes to a recipe, or to kmex
+  stages.train.epochs = 5
+  [goals.mnist-protovae]              # what a mean should reach
+  accuracy = 0.99
+What is done is not repeated, so a table that was stopped goes on when it is called again.
+"""
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything here does. `verbs` holds the parser of each verb."""
 
@@ -61,6 +78,9 @@ def words_of_fit(fit: Parser) -> None:
     fit.add_argument("--data-root", help="folder of the data files (default: $PROTOLENS_DATA, else ~/.cache/protolens)")
     fit.add_argument("--epochs", type=int, help="epochs of a model with one stage")
     fit.add_argument("--seed", type=int, help="draws weights, order, augmentation and sampling (default: 0)")
+    fit.add_argument(
+        "--seeds", type=int, metavar="N", help="train N seeds from --seed on, one after another, into RUN-0, RUN-1, ..."
+    )
     fit.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     fit.add_argument("--leakage", help="an image that stands in two splits: stop, drop or allow (default: stop)")
     fit.add_argument("--group", help="regular expression on paths: equal matches stay in one split")
@@ -105,6 +125,12 @@ def words_of_doctor(doctor: Parser) -> None:
     doctor.add_argument("run", type=Path, metavar="RUN", help="run folder")
     doctor.add_argument("--out", type=Path, metavar="DIR", help="folder of the page (default: RUN)")
     doctor.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def words_of_table(table: Parser) -> None:
+    """Which table, and where it goes."""
+    table.add_argument("file", type=Path, metavar="FILE.toml", help="models, seeds, data, conversions: see below")
+    table.add_argument("--out", type=Path, help="folder of NAME.md, .json, .csv and .html (default: beside FILE.toml)")
 
 
 def words_of_evaluate(evaluate: Parser) -> None:
@@ -205,6 +231,7 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
         "Find sick prototypes by training and validation images, and what to do about each; writes doctor.html.",
         "",
     ),
+    "table": (words_of_table, "Make a whole table: models, data, seeds; goes on where it was stopped.", TABLE),
     "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, metrics, settings.", ""),
 }

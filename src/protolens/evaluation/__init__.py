@@ -4,7 +4,7 @@ May use: explain, train, models, nn, data, config. Evaluation changes nothing in
 """
 
 from protolens.evaluation.budget import parse_duration, typed
-from protolens.evaluation.comparing import REFUSED_OF, compare, to_csv
+from protolens.evaluation.comparing import REFUSED_OF, compare, compare_some, is_comparable, to_csv
 from protolens.evaluation.doubting import uncertainty
 from protolens.evaluation.ensemble import evaluate_ensemble
 from protolens.evaluation.evaluation import Evaluation, evaluate
@@ -20,11 +20,13 @@ __all__ = [
     "REFUSED_OF",
     "Evaluation",
     "compare",
+    "compare_some",
     "doctor",
     "evaluate",
     "evaluate_ensemble",
     "explanation_gap",
     "faithfulness",
+    "is_comparable",
     "parse_duration",
     "pictures_of_gap",
     "robustness",

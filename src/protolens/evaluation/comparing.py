@@ -96,10 +96,14 @@ def compare(runs: Sequence[Run | Path | str]) -> dict[str, Any]:
     converted from, else the run of a black box among these, of the same seed where there is one. Raises ProtolensError
     for fewer than two runs, for runs that were not evaluated, and for other test images than those of the first.
     """
-    folders = dict.fromkeys(Run.open(run).folder.resolve() for run in runs)
-    if len(folders) < 2:
+    if len({Run.open(run).folder.resolve() for run in runs}) < 2:
         raise ProtolensError("compare needs two runs or more, each named once")
-    compared = [Compared.open(folder) for folder in folders]
+    return compare_some(runs)
+
+
+def compare_some(runs: Sequence[Run | Path | str]) -> dict[str, Any]:
+    """The same, also of a single run: then its figures alone. Raises ProtolensError as `compare` does."""
+    compared = [Compared.open(folder) for folder in dict.fromkeys(Run.open(run).folder.resolve() for run in runs)]
     first = compared[0]
     for other in compared[1:]:
         if other.content["data"] != first.content["data"]:
@@ -115,6 +119,15 @@ def compare(runs: Sequence[Run | Path | str]) -> dict[str, Any]:
         "kinds": [entry(name, kinds[name], figures[name]) for name in kinds],
         "pairs": pairs_of(kinds),
     }
+
+
+def is_comparable(run: Run) -> bool:
+    """Whether a run was evaluated as it is now, by a version that kept all that `compare` needs."""
+    try:
+        one = Compared.open(run)
+    except ProtolensError:
+        return False
+    return one.content.get("model") == run.facts["model"]["digest"] and "predicates" in one.content
 
 
 def kinds_of(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
@@ -199,25 +212,28 @@ def entry(name: str, runs: Sequence[Compared], figures: Sequence[Mapping[str, fl
     """A kind of run with each figure's values, mean and sample standard deviation; None where a run has none."""
     found: dict[str, Any] = {}
     for figure in dict.fromkeys(name for each in figures for name in each):
-        values = [each.get(figure) for each in figures]
-        known = [value for value in values if value is not None]
-        whole = len(known) == len(values)
-        found[figure] = {
-            "values": values,
-            "mean": mean(known) if whole else None,
-            "spread": stdev(known) if whole and len(known) > 1 else None,
-        }
+        found[figure] = over_runs([each.get(figure) for each in figures])
     alike = [each.answers["similarity"] for each in runs if "similarity" in each.answers]
     matched = [matched_correlation(one, other) for one, other in combinations(alike, 2)]
     if matched:
-        spread = stdev(matched) if len(matched) > 1 else None
-        found["trust.matched_correlation"] = {"values": matched, "mean": mean(matched), "spread": spread}
+        found["trust.matched_correlation"] = over_runs(matched)
     return {
         "name": name,
         "model": runs[0].run.config.model["name"],
         "runs": [str(each.run.folder) for each in runs],
         "seeds": [each.run.config.seed for each in runs],
         "figures": found,
+    }
+
+
+def over_runs(values: Sequence[float | None]) -> dict[str, Any]:
+    """Values with their mean and sample standard deviation; None where a run has no value."""
+    known = [value for value in values if value is not None]
+    whole = len(known) == len(values)
+    return {
+        "values": list(values),
+        "mean": mean(known) if whole else None,
+        "spread": stdev(known) if whole and len(known) > 1 else None,
     }
 
 

@@ -35,6 +35,7 @@ from protolens.train import (
     classes_shown,
     confusion,
     figures_of_several,
+    made_with,
     main_figure,
     mean_area_under_roc,
     predict,
@@ -73,11 +74,12 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     refuse_other_images(run, data)
     begun = time.monotonic()
     with assemble(device) as team:
+        made = made_with(team)
         model = run.model().to(team.device)
         before = state_digest(model)
         sight = look(model, data.test, team)
         figures = scores(sight.logits, data, run.config.seed)
-        content = {"model": before, "data": data.test.digest, **figures}
+        content = {"model": before, "data": data.test.digest, "made_with": made, **figures}
         content["prototypes"] = promises(model, data.test, sight.similarity, run.config.seed)
         content["interpretation"] = interpretation(sight, data)
         content["predicates"] = predicates(run, model, sight, data)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protolens.evaluation import REFUSED_OF
+from protolens.evaluation import METRICS, REFUSED_OF
 from protolens.files import write_text
 from protolens.report.about import path_of
 from protolens.report.charts import ACCENT, INK, MUTED, TEXT, Chart, set_height, to_svg
@@ -15,7 +15,6 @@ from protolens.report.page import render
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PAGE = "comparison.html"
 X, Y = "diversity.vendi_score.distance", "diversity.attribute_entropy"
 HIGHER, LOWER, NEITHER = 1, -1, 0
 
@@ -145,30 +144,33 @@ GROUPS = (
 )  # fmt: skip
 
 
-def write_compared(found: Mapping[str, Any], folder: Path) -> Path:
-    """Write comparison.html from what `compare` found; returns its path."""
-    groups = []
-    for group in GROUPS:
-        asked = (*group.columns, *(strangers(found) if group.name == "doubt" else ()))
-        columns = [column for column in asked if any(known(kind, column) for kind in found["kinds"])]
-        if columns:
-            rows = [
-                (kind["name"], [cell(kind, column, found["kinds"]) for column in columns]) for kind in found["kinds"]
-            ]
-            groups.append({"name": group.name, "question": group.question, "columns": columns, "rows": rows})
+def write_compared(
+    found: Mapping[str, Any],
+    folder: Path,
+    name: str = "comparison",
+    title: str = "comparison",
+    figures: Sequence[str] = (),
+    made_by: str | None = None,
+) -> Path:
+    """Write NAME.html from what `compare` found; returns its path.
+
+    figures: dotted names of those that are shown, none for all of GROUPS; made_by: the command that made it, if it was
+    another one. NAME.json beside it is the caller's.
+    """
     page = render(
-        PAGE.replace("comparison", "compared"),
-        name="comparison",
+        "compared.html",
+        name=title,
+        file=f"{name}.json",
         data=found["data"],
         images=counted(found["images"], "test image"),
         answer=answer(found),
         pairs=[pair["sentence"] for pair in found["pairs"]],
         kinds=[(kind["name"], counted(len(kind["runs"]), "run"), kind["model"]) for kind in found["kinds"]],
-        groups=groups,
+        groups=groups_of(found, figures),
         plane=plane(found),
-        command=command(found, folder),
+        command=made_by or command(found, folder),
     )
-    path = folder / PAGE
+    path = folder / f"{name}.html"
     write_text(path, page)
     return path
 
@@ -181,6 +183,38 @@ def strangers(found: Mapping[str, Any]) -> list[Column]:
         for name in names
         for other in [name.removeprefix(REFUSED_OF)]
     ]
+
+
+def groups_of(found: Mapping[str, Any], figures: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Columns and cells of each question that some kind of run has an answer to.
+
+    figures: dotted names of the columns that are wanted, none for all; what GROUPS does not know stands last.
+    """
+    kinds = found["kinds"]
+    named = {column.figure for group in GROUPS for column in group.columns}
+    others = tuple(column_of(figure) for figure in figures if figure not in named and not figure.startswith(REFUSED_OF))
+    groups = []
+    for group in (*GROUPS, Group("others", "What else was asked for?", others)):
+        asked = (*group.columns, *(strangers(found) if group.name == "doubt" else ()))
+        wanted = [column for column in asked if not figures or column.figure in figures]
+        columns = [column for column in wanted if any(known(kind, column) for kind in kinds)]
+        if columns:
+            rows = [(kind["name"], [cell(kind, column, kinds) for column in columns]) for kind in kinds]
+            groups.append({"name": group.name, "question": group.question, "columns": columns, "rows": rows})
+    return groups
+
+
+def column_of(figure: str) -> Column:
+    """The column of a figure: that of GROUPS, else one with what the metric of its last name says of itself."""
+    for group in GROUPS:
+        for column in group.columns:
+            if column.figure == figure:
+                return column
+    metric = METRICS.get(figure.rpartition(".")[2])
+    if metric is None:
+        return Column(figure, figure, "as evaluation.json has it", NEITHER, thousandths)
+    about = metric.says[:1].lower() + metric.says[1:].rstrip(".")
+    return Column(figure, figure, about, metric.better, hundredths if metric.unit.startswith("share") else thousandths)
 
 
 def known(kind: Mapping[str, Any], column: Column) -> bool:
@@ -201,6 +235,8 @@ def cell(kind: Mapping[str, Any], column: Column, kinds: Sequence[Mapping[str, A
 
 def answer(found: Mapping[str, Any]) -> str:
     """The most accurate kind, and those that cannot be told apart from it."""
+    if not found["pairs"]:
+        return f"{found['kinds'][0]['name']} stands alone: there is no other kind of run to hold it against."
     first = found["pairs"][0]["better"]
     alike = [pair["worse"] for pair in found["pairs"] if pair["better"] == first and not pair["told_apart"]]
     if not alike:

@@ -12,11 +12,12 @@ from protolens.train.classes import (
     in_words,
     share_of_equal,
 )
-from protolens.train.converting import convert
-from protolens.train.fitting import fit
-from protolens.train.loop import StoppedError
+from protolens.train.converting import conversion, convert, convert_or_keep
+from protolens.train.fitting import fit, fit_or_keep
+from protolens.train.loop import StoppedError, stop_politely
+from protolens.train.origin import commit, made_with
 from protolens.train.progress import validation_in_words
-from protolens.train.record import Run, refuse_other_images
+from protolens.train.record import Run, named_settings, refuse_other_images, refuse_other_settings, refuse_run
 from protolens.train.several import average_precisions, f1, figures_of_several, matches, number
 from protolens.train.team import Team, assemble
 from protolens.train.tracing import Trace, trace
@@ -47,19 +48,28 @@ __all__ = [
     "class_probabilities",
     "classes_said",
     "classes_shown",
+    "commit",
     "confusion",
+    "conversion",
     "convert",
+    "convert_or_keep",
     "f1",
     "figures_of_several",
     "fit",
+    "fit_or_keep",
     "in_words",
+    "made_with",
     "main_figure",
     "matches",
     "mean_area_under_roc",
+    "named_settings",
     "number",
     "predict",
     "refuse_other_images",
+    "refuse_other_settings",
+    "refuse_run",
     "share_of_equal",
+    "stop_politely",
     "trace",
     "validation_in_words",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from protolens.config import RunConfig, build, merge, to_mapping
 from protolens.errors import ProtolensError, did_you_mean
-from protolens.train.fitting import fit
+from protolens.train.fitting import fit, fit_or_keep
 from protolens.train.record import Run
 
 MODELS_OF_NETWORKS = ("kmex", "concepts")
@@ -29,13 +29,28 @@ def convert(
     is, and only the training split is read. Raises ProtolensError for a run that was converted already, for unknown
     settings, for images that differ from those of the run, and for a network without its weights.
     """
-    changes = changes or {}
+    config, where = conversion(model, changes or {}, to)
+    return fit(config, folder, resume=resume, where=where)
+
+
+def convert_or_keep(
+    model: Run | Path | str, folder: Path | str, changes: Mapping[str, Any] | None = None, *, to: str = "kmex"
+) -> Run:
+    """The finished conversion in the folder, if there is one with these settings; else what `convert` makes.
+
+    Raises ProtolensError as `convert` does, and where the run in the folder was made with other settings.
+    """
+    config, where = conversion(model, changes or {}, to)
+    return fit_or_keep(config, folder, where=where)
+
+
+def conversion(model: Run | Path | str, changes: Mapping[str, Any], to: str) -> tuple[RunConfig, str]:
+    """All settings of what is to come out, and the place to name in errors about them."""
     where = f"convert {model.folder if isinstance(model, Run) else model}"
     if to not in MODELS_OF_NETWORKS:
         raise ProtolensError(f"{where}: a network cannot become {to}{did_you_mean(to, MODELS_OF_NETWORKS)}")
     tables = _of_network(str(model), changes) if _is_source(model) else _of_run(Run.open(model))
-    config = build(RunConfig, merge(merge(tables, {"model": {"name": to}}), changes), where)
-    return fit(config, folder, resume=resume, where=where)
+    return build(RunConfig, merge(merge(tables, {"model": {"name": to}}), changes), where), where
 
 
 def _is_source(model: Run | Path | str) -> bool:

@@ -1,6 +1,5 @@
 """The verb `fit`: from images and settings to a finished run folder."""
 
-import platform
 import shutil
 import time
 from dataclasses import replace
@@ -9,7 +8,6 @@ from typing import Any, get_args
 
 import torch
 
-import protolens
 from protolens.config import RunConfig, Selecting, Stage, to_mapping
 from protolens.data import DataSet, Images, open_data, plain_batches
 from protolens.errors import ProtolensError
@@ -31,9 +29,10 @@ from protolens.train.checkpoint import Position
 from protolens.train.device import keep_freed_memory
 from protolens.train.embedding import FOLDER
 from protolens.train.loop import Training, stop_politely
+from protolens.train.origin import made_with
 from protolens.train.planes import open_umap
 from protolens.train.progress import Narrator
-from protolens.train.record import Record, Run, describe_data
+from protolens.train.record import Record, Run, describe_data, refuse_other_settings
 from protolens.train.team import assemble
 from protolens.train.tracing import provenance, trace, write_prototypes
 from protolens.train.validation import batch_for, figures, main_figure
@@ -49,6 +48,7 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
     with assemble(run.train.device) as team, torch.random.fork_rng(), stop_politely() as asked:
         if run.train.keep_memory and team.device.type == "cpu":
             keep_freed_memory()
+        made = made_with(team)
         data = open_data(run.data)
         run = settle(run, data, where)
         model = build_model(run.model, data.task, run.seed, where)
@@ -60,9 +60,21 @@ def fit(run: RunConfig, folder: Path | str, *, resume: bool = False, where: str 
             training = Training(run, data, model, team, record, narrator, asked)
             position = train(training, stages, resume)
         if team.leads:
-            finish(training, stages, position)
+            finish(training, stages, position, made)
         team.any(False)  # the others wait until the run is written
     return Run.open(folder)
+
+
+def fit_or_keep(run: RunConfig, folder: Path | str, *, where: str = "protolens") -> Run:
+    """The finished run in the folder, if there is one with these settings; else one that is trained, or trained on.
+
+    Raises ProtolensError as `fit` does, and where the run in the folder was made with other settings.
+    """
+    if not (Path(folder) / "run.json").exists():
+        return fit(run, folder, resume=True, where=where)
+    kept = Run.open(folder)
+    refuse_other_settings(kept, run, where)
+    return kept
 
 
 def settle(run: RunConfig, data: DataSet, where: str) -> RunConfig:
@@ -117,7 +129,7 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
     return position
 
 
-def finish(training: Training, stages: list[Stage], position: Position) -> None:
+def finish(training: Training, stages: list[Stage], position: Position, made: dict[str, Any]) -> None:
     """Write the model, its prototypes, and last of all run.json: with it the run is finished."""
     model, images, folder = training.model.eval(), training.data.training, training.record.folder
     found = trace(model, images)
@@ -135,24 +147,11 @@ def finish(training: Training, stages: list[Stage], position: Position) -> None:
         "chosen": position.chosen,
         "followed": position.followed,
         "seconds": round(position.seconds, 1),
-        "made_with": made_with(training),
+        "made_with": made,
     }
     write_json(folder / "run.json", facts)
     if not training.run.train.keep_codes:
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
-
-
-def made_with(training: Training) -> dict[str, Any]:
-    """Versions and hardware, for the reader who wants the same figures."""
-    device = training.team.device
-    return {
-        "protolens": protolens.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-        "processes": training.team.size,
-    }
 
 
 def learn_pixels(model: PrototypeModel, images: Images) -> None:

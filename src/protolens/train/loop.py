@@ -207,23 +207,37 @@ class Epoch:
         training.record.save(training.model, self.position, self.optimiser.state_dict(), self.scaler.state_dict())
 
 
-@contextmanager
-def stop_politely() -> Iterator[threading.Event]:
-    """While inside, Ctrl-C and SIGTERM set the event that they give; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
+class Asked:
+    """Sets an event at the first signal, and stops at once at the second."""
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        if self.event.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        self.event.set()
         print("stopping after this step; once more stops at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+@contextmanager
+def stop_politely() -> Iterator[threading.Event]:
+    """While inside, Ctrl-C and SIGTERM set the event that they give; a second Ctrl-C stops at once.
+
+    Inside of another one it is the same event, so that who trains several runs stops when one of them does.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if isinstance(before, Asked):
+        yield before.event
+        return
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.event
+        return
+    handlers = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield asked.event
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -30,10 +30,7 @@ class Record:
 
     def begin(self) -> None:
         """Make the folder. Raises ProtolensError when it holds a run already."""
-        if (self.folder / "last.pt").exists() or (self.folder / "model.safetensors").exists():
-            raise ProtolensError(
-                f"{self.folder} holds a run already; --resume goes on with it, --out names another folder"
-            )
+        refuse_run(self.folder)
         if self.leads:
             (self.folder / "history.jsonl").unlink(missing_ok=True)
             write_text(self.folder / "config.toml", self.config)
@@ -80,6 +77,12 @@ class Record:
             save_checkpoint(self.folder / "last.pt", checkpoint)
 
 
+def refuse_run(folder: Path) -> None:
+    """Raise ProtolensError when the folder holds a run already, finished or not."""
+    if (folder / "last.pt").exists() or (folder / "model.safetensors").exists():
+        raise ProtolensError(f"{folder} holds a run already; --resume goes on with it, --out names another folder")
+
+
 def open_board(folder: Path) -> Any:
     """TensorBoard's writer for this run. Raises ProtolensError where TensorBoard is not installed."""
     try:
@@ -103,6 +106,34 @@ def refuse_other_run(folder: Path, config: str) -> None:
         if old.get(key) != new.get(key) and key not in FREE:
             there, here = old.get(key, "not set"), new.get(key, "not set")
             raise ProtolensError(f"{folder} was begun with {key} = {there}, not {here}; choose another --out")
+
+
+def refuse_other_settings(run: "Run", config: RunConfig, where: str) -> None:
+    """Raise ProtolensError at the first setting that `config` names and the finished run was not made with.
+
+    What is left to the model or to the task does not count: a run may be older than some of that. Nor does where files
+    of weights lie.
+    """
+    was = _flat(to_mapping(run.config))
+    for key, value in sorted(_flat(named_settings(config, where)).items()):
+        free = key in FREE or key.endswith(".weights") or value == "auto"
+        if not free and was.get(key) != value:
+            there = was.get(key, "not set")
+            raise ProtolensError(f"{run.folder} was made with {key} = {there}, not {value}; choose another folder")
+
+
+def named_settings(config: RunConfig, where: str) -> dict[str, Any]:
+    """The settings of a run that is not complete, each of the type that it should have; words are text at first."""
+
+    def typed(cls: type, named: dict[str, Any], path: str, subject: str = "") -> dict[str, Any]:
+        values = to_mapping(build(cls, named, where, path, subject))
+        return {key: value for key, value in values.items() if key in named}
+
+    name = str(config.model["name"])
+    model = {key: value for key, value in config.model.items() if key != "name"}
+    stages = {stage: typed(Stage, named, f"stages.{stage}") for stage, named in config.stages.items()}
+    settings = typed(settings_class(name), model, "model", name)
+    return to_mapping(replace(config, model={"name": name, **settings}, stages=stages))
 
 
 def with_defaults(tables: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
+from protolens.verbs.tabling import do_table
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": do_demo,
@@ -18,6 +19,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": do_evaluate,
     "compare": do_compare,
     "doctor": do_doctor,
+    "table": do_table,
     "list": do_list,
 }
 TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables

@@ -3,11 +3,14 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protolens.config import merge
 from protolens.errors import ProtolensError
 from protolens.verbs.shared import given_only, leads, next_words, tell
+
+if TYPE_CHECKING:
+    from protolens.train import Run
 
 
 def do_fit(given: argparse.Namespace) -> int:
@@ -24,25 +27,88 @@ def do_fit(given: argparse.Namespace) -> int:
     changes = merge(given_only(named), given.settings)
     config, where = read_run(given.recipe, changes)
     from protolens.report import write_report
-    from protolens.terminal import figure
     from protolens.train import fit
 
     if given.epochs is not None:
         config = with_epochs(config, given.epochs, where)
     folder = given.out or Path("runs") / default_name(given.recipe, config)
+    if given.seeds is not None:
+        return do_fit_seeds(given, config, folder, where)
     run = fit(config, folder, resume=given.resume, where=where)
     if not leads():
         return 0
     write_report(run)
-    result, said = {"run": str(folder)}, ""
-    if run.facts["chosen"]:  # not where nothing is trained
-        chosen = run.facts["chosen"][-1]
-        result |= {"stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
-        select, score = run.config.train.select, chosen["score"]
-        score = f"validation {select.replace('_', ' ')} {f'{score:.4f}' if select == 'loss' else figure(score)}"
-        said = f"epoch {chosen['epoch']} was chosen: {score}; "
-    tell(given, result, said + next_words(folder))
+    result, said = outcome(run)
+    tell(given, result, (said and f"{said}; ") + next_words(folder))
     return 0
+
+
+def do_fit_seeds(given: argparse.Namespace, config: Any, folder: Path, where: str) -> int:
+    """The verb `fit` for several seeds, one after another."""
+    from dataclasses import replace
+
+    from protolens.report import write_report
+    from protolens.train import fit, fit_or_keep, refuse_run, stop_politely
+
+    if given.seeds < 1:
+        raise ProtolensError(f"--seeds is {given.seeds}; train 1 seed or more")
+    folders = {seed: Path(f"{folder}-{seed}") for seed in range(config.seed, config.seed + given.seeds)}
+    for place in folders.values() if not given.resume else ():
+        refuse_run(place)  # before hours go by
+    results = []
+    with stop_politely():
+        for seed, place in folders.items():
+            kept = (place / "run.json").exists()
+            train = fit_or_keep if given.resume else fit
+            run = train(replace(config, seed=seed), place, where=where)
+            result, said = outcome(run)
+            results.append(result | {"seed": seed})
+            if leads() and not kept:
+                write_report(run)
+            if leads() and not given.json:
+                print(f"{place}: {said or 'finished'}{' (kept)' * kept}", flush=True)
+    if leads():
+        tell_seeds(given, results, run.config.train.select)
+    return 0
+
+
+def outcome(run: "Run") -> tuple[dict[str, Any], str]:
+    """What came out of a training run, as JSON and in words; no words where nothing is trained."""
+    result: dict[str, Any] = {"run": str(run.folder)}
+    if not run.facts["chosen"]:
+        return result, ""
+    chosen = run.facts["chosen"][-1]
+    result |= {"stage": chosen["stage"], "epoch": chosen["epoch"], "validation": chosen["score"]}
+    score = score_in_words(run.config.train.select, [chosen["score"]])
+    return result, f"epoch {chosen['epoch']} was chosen: {score}"
+
+
+def score_in_words(select: str, scores: list[float]) -> str:
+    """The validation figure that chose the epochs: one, or mean and sample standard deviation of several."""
+    from statistics import mean, stdev
+
+    from protolens.terminal import figure
+
+    def write(value: float) -> str:
+        return f"{value:.4f}" if select == "loss" else figure(value)
+
+    spread = f" ± {write(stdev(scores))}" if len(scores) > 1 else ""
+    return f"validation {select.replace('_', ' ')} {write(mean(scores))}{spread}"
+
+
+def tell_seeds(given: argparse.Namespace, results: list[dict[str, Any]], select: str) -> None:
+    """Mean and spread over the seeds, and what to type next."""
+    from statistics import mean, stdev
+
+    scores = [result["validation"] for result in results if "validation" in result]
+    average = mean(scores) if scores else None
+    spread = stdev(scores) if len(scores) > 1 else None
+    seeds = ", ".join(str(result["seed"]) for result in results)
+    said = f"{score_in_words(select, scores)} over seeds {seeds}\n" if len(scores) > 1 else ""
+    runs = [result["run"] for result in results]
+    each = "\n".join(f"next: protolens evaluate {run}" for run in runs)
+    together = f"\nthen: protolens compare {' '.join(runs)}" if len(runs) > 1 else ""
+    tell(given, {"runs": results, "mean": average, "spread": spread}, said + each + together)
 
 
 def do_convert(given: argparse.Namespace) -> int:

@@ -1,0 +1,50 @@
+"""A row of a table of results: a figure of a recipe over seeds."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+
+def find(content: Mapping[str, Any], path: str) -> float:
+    """A figure of an evaluation by its dotted path; the last name may hold a dot itself, as thresholds do.
+
+    Raises KeyError or TypeError where there is none.
+    """
+    found: Any = content
+    while path not in found:
+        first, _, path = path.partition(".")
+        found = found[first]
+    return float(found[path])
+
+
+def make_row(
+    recipe: str,
+    data: str,
+    seeds: Sequence[int],
+    metric: str,
+    values: Sequence[float | None],
+    made: Sequence[Mapping[str, Any]],
+    goal: float | None = None,
+    better: int = 1,
+) -> dict[str, Any]:
+    """The row as docs/results keeps it.
+
+    values: of each seed, or of each two; made: the training "seconds" and the "commit" of each run, None where they
+    are not known; better: -1 where the goal is the largest mean that will do.
+    """
+    whole = None not in values and bool(values)
+    average = mean(value for value in values if value is not None) if whole else None
+    known = [one["seconds"] for one in made if one["seconds"] is not None]
+    return {
+        "recipe": recipe,
+        "data": data,
+        "seeds": list(seeds),
+        "metric": metric,
+        "values": list(values),
+        "mean": average,
+        "spread": stdev(value for value in values if value is not None) if whole and len(values) > 1 else None,
+        "goal": goal,
+        "met": None if goal is None or average is None else better * average >= better * goal,
+        "seconds": round(mean(known), 1) if known else None,
+        "commit": ", ".join(sorted({one["commit"] or "unknown" for one in made})),
+    }
