@@ -10,8 +10,9 @@ from protolens.config import DataConfig, RunConfig, build
 from protolens.data import MemoryImages, open_data
 from protolens.data.images import Annotations
 from protolens.evaluation import evaluate
-from protolens.evaluation.locating import LIMIT, NOISE, Pairs, looked_at, noisy, region, scores_of_parts
-from protolens.evaluation.parts import PATCH, REGION
+from protolens.evaluation.comparing import Compared, figures_of
+from protolens.evaluation.locating import LIMIT, NOISE, Pairs, ends, looked_at, noisy, region, scores_of_parts
+from protolens.evaluation.parts import PATCH, REGION, Meanings
 from protolens.models import build_model, state_digest
 from protolens.train import Run, Team, fit
 from tests.conftest import make_task
@@ -81,6 +82,8 @@ def test_evaluating_birds_tells_what_loops_over_prototypes_and_images_find(finis
     assert found["controls"]["centre"]["stability"] == 1
     assert set(found["controls"]["random"]) == set(found["figures"])
     assert {entry["part"] for entry in found["meanings"]} <= {"left eye", "right eye"}
+    compared = figures_of(Compared.open(finished), None)
+    assert {name: compared[f"transparency.parts.{name}"] for name in found["figures"]} == found["figures"]
     assert evaluate(finished, again=True).content["parts"] == found
     assert (finished.folder / "model.safetensors").read_bytes() == before
     best, worst = (found["meanings"][entry["prototype"]]["share"] for entry in found["shown"])
@@ -233,3 +236,11 @@ def test_a_region_lies_inside_the_image_and_nowhere_is_none():
     assert region(torch.tensor([2.5, 16.0]), (3, 32, 64)) == [0, 11, 8, 21]
     assert region(torch.tensor([63.5, 31.5]), (3, 32, 64)) == [58, 26, 64, 32]
     assert region(torch.tensor([math.nan, math.nan]), (3, 32, 64)) is None
+
+
+def test_the_ends_are_the_highest_and_the_lowest_share_and_of_equal_ones_the_part_that_more_images_show():
+    part, images = torch.tensor([0, 1, -1, 0, 1, 0]), torch.tensor([5, 20, 0, 20, 9, 3])
+    share = torch.tensor([1, 1, math.nan, 1, 0.2, 0.2])
+    apart = torch.tensor([1, 7, math.nan, 3, 50, math.nan])
+    assert ends(Meanings(part, share, images, apart)) == [3, 5]
+    assert ends(Meanings(part[2:3], share[2:3], images[2:3], apart[2:3])) == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from protolens.evaluation.parts import (
+    AT_ONCE,
     highest_pixels,
     in_region,
     meanings,
@@ -106,7 +107,7 @@ def test_the_highest_pixel_is_that_of_the_map_enlarged_by_torch(rows, columns, h
 def test_many_maps_are_enlarged_in_parts_with_the_same_result(monkeypatch):
     maps = torch.randn(30, 3, 4, generator=torch.Generator().manual_seed(0))
     whole = highest_pixels(maps, (12, 20))
-    monkeypatch.setattr("protolens.evaluation.parts.AT_ONCE", 500)
+    monkeypatch.setitem(AT_ONCE, "cpu", 500)
     assert torch.equal(highest_pixels(maps, (12, 20)), whole)
 
 

@@ -179,12 +179,14 @@ def meaning(found: Meanings, row: int, names: tuple[str, ...]) -> dict[str, Any]
 
 
 def ends(found: Meanings) -> list[int]:
-    """The prototype that is the most consistent, and the least; of equal ones that whose part is nearest, or farthest.
+    """The prototype that is the most consistent, and the least; of equal ones by how many images show its part.
 
-    Empty where none is asked.
+    Of these, again, the nearest and the farthest part decides. Empty where none is asked.
     """
     asked = (found.part >= 0).nonzero().flatten().tolist()
-    order = sorted(asked, key=lambda row: (-float(found.share[row]), float(found.apart[row].nan_to_num(torch.inf))))
+    keys = zip(-found.share, -found.images, found.apart.nan_to_num(torch.inf), strict=True)
+    key = {row: tuple(map(float, each)) for row, each in enumerate(keys)}
+    order = sorted(asked, key=lambda row: key[row])
     return [order[0], order[-1]] if order else []
 
 

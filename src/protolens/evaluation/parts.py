@@ -25,7 +25,8 @@ PATCH = 32 / 224  # and as in PIP-Net
 LEAST = 0.8  # share of images from which on a prototype is consistent
 HUANG = "Huang et al. 2023, arXiv:2212.05946"
 PIPNET = "Nauta et al. 2023, PIP-Net, CVPR 2023, pages 2744-2753"
-AT_ONCE = 2**24  # pixels of enlarged maps that are held together
+AT_ONCE = {"cpu": 2**18}  # pixels of enlarged maps that are held together: what a cache holds is twice as fast
+MOST = 2**26  # the same of other devices
 SIDES = ("left ", "right ")
 
 
@@ -37,12 +38,18 @@ def highest_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """
     (height, width), (rows, columns) = size, maps.shape[1:]
     down, across = (_enlarging(*sides).to(maps) for sides in ((height, rows), (width, columns)))
-    # interpolation is linear in each direction: two products of matrices, ten times faster than pixel by pixel
-    parts = maps.split(max(1, AT_ONCE // (height * width)))
-    place = torch.cat([(down @ part @ across.T).flatten(1).argmax(dim=1) for part in parts])
-    middle = torch.stack([place % width, place // width], dim=1) + 0.5
+    at_once = max(1, AT_ONCE.get(maps.device.type, MOST) // (height * width))
+    middle = torch.cat([_highest(part, down, across) for part in maps.split(at_once)]) + 0.5
     flat = maps.flatten(1).amax(dim=1) == maps.flatten(1).amin(dim=1)
     return torch.where(flat[:, None], torch.nan, middle)
+
+
+def _highest(maps: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Column and row of the highest pixel of each enlarged map, [n, h, w] -> [n, 2]."""
+    # interpolation is linear in each direction: two products of matrices, many times faster than pixel by pixel
+    large = down @ maps @ across.T
+    row = large.amax(dim=2).argmax(dim=1)
+    return torch.stack([large[torch.arange(len(row), device=row.device), row].argmax(dim=1), row], dim=1)
 
 
 def _enlarging(length: int, places: int) -> Tensor:
