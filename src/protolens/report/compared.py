@@ -52,9 +52,9 @@ class Group:
 DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
 # trust too: of `evaluate --robustness`
 OF_ROBUSTNESS = (
-    Column(DROP.format("prp", "remove_top"), "without its reasons", "share of the similarity to prototypes of its class "
-           "that an image loses with the half of its pixels that PRP ranks first, inpainted; more than by chance is "
-           "good, but similarities differ, so models cannot be ranked by it", NEITHER),
+    Column(DROP.format("prp", "remove_top"), "without its reasons", "share of the similarity to prototypes of its "
+           "class that an image loses with the half of its pixels that PRP ranks first, inpainted; more than by chance "
+           "is good, but similarities differ, so models cannot be ranked by it", NEITHER),
     Column(DROP.format("random", "remove_top"), "without chance’s", "the same of random pixels: the control", NEITHER),
     Column(DROP.format("prp", "keep_top"), "with them alone", "the same when the other half goes; less than by chance "
            "is good", NEITHER),
