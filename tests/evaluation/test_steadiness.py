@@ -62,6 +62,7 @@ def test_prototypes_of_kmex_are_found_again_and_nearer_than_chance(converted, bl
         assert found[way]["correlation"]["mean"] > found["random"]["correlation"]["mean"]
     # all codes are clustered: the run's own prototypes have come to rest
     assert found["run"]["distance"]["mean"] == pytest.approx(0, abs=0.05)
+    assert found["run"]["distance"]["interval"] is None
     other = robustness(black, images=20)
     why = "prototypes of blackbox come from training; `protolens compare` matches those of runs of other seeds"
     assert other["prototypes_again"] == {"left_out": {"prototypes found again": why}}

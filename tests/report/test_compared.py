@@ -66,6 +66,17 @@ def test_what_it_refuses_has_a_column_for_each_other_data_set(found, tmp_path):
     assert "0.0100" in page
 
 
+def test_what_was_measured_of_robustness_stands_beside_its_control(found, tmp_path):
+    drop = "trust.prototypes.maps.{}.inpaint.average_drop.remove_top"
+    assert "Do its reasons hold?" not in write_compared(found, tmp_path).read_text()
+    found["kinds"][0]["figures"] |= {drop.format("prp"): figure(0.77), drop.format("random"): figure(0.34)}
+    page = write_compared(found, tmp_path).read_text()
+    assert "Do its reasons hold?" in page
+    assert "77.00\xa0%" in page
+    assert "34.00\xa0%" in page
+    assert "found again" not in page
+
+
 def test_the_page_holds_names_as_text_and_leaves_out_what_nobody_has(found, tmp_path):
     page = write_compared(found, tmp_path).read_text()
     assert "&lt;b&gt; beside" not in page

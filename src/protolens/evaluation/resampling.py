@@ -166,5 +166,6 @@ def similarity(codes: Tensor, vectors: Tensor, by_distance: bool) -> Tensor:
 
 
 def summary(values: Tensor) -> dict[str, Any]:
-    """Mean over resamples with its interval. values: [R, 2]."""
-    return {name: mean_of(column) for name, column in zip(("distance", "correlation"), values.T, strict=True)}
+    """Mean over resamples with its interval, which a single one does not have. values: [R, 2]."""
+    told = {name: mean_of(column) for name, column in zip(("distance", "correlation"), values.T, strict=True)}
+    return told if len(values) > 1 else {name: one | {"interval": None} for name, one in told.items()}

@@ -55,12 +55,14 @@ class Group:
 
 
 DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
-# of `evaluate --robustness`
+# trust too: of `evaluate --robustness`
 OF_ROBUSTNESS = (
-    Column(DROP.format("prp", "remove_top"), "drop without its reasons", "share of the similarity to prototypes of its "
-           "class that an image loses with the half of its pixels that PRP ranks first, inpainted", HIGHER),
+    Column(DROP.format("prp", "remove_top"), "without its reasons", "share of the similarity to prototypes of its "
+           "class that an image loses with the half of its pixels that PRP ranks first, inpainted; more than by chance "
+           "is good, but similarities differ, so models cannot be ranked by it", NEITHER),
     Column(DROP.format("random", "remove_top"), "without chance’s", "the same of random pixels: the control", NEITHER),
-    Column(DROP.format("prp", "keep_top"), "drop with them alone", "the same when the other half goes", LOWER),
+    Column(DROP.format("prp", "keep_top"), "with them alone", "the same when the other half goes; less than by chance "
+           "is good", NEITHER),
     Column(DROP.format("random", "keep_top"), "with chance’s alone", "the same of random pixels: the control", NEITHER),
     Column("trust.noise.gaussian.decision_stays", "stays under noise", "share of decisions that stay under noise of a "
            "standard deviation of 0.05", HIGHER),
@@ -105,8 +107,8 @@ GROUPS = (
                "images", LOWER, thousandths),
         Column("trust.matched_correlation", "stays in re-runs", "rank correlation of prototypes with their partners in "
                "runs of other seeds, over the test images", HIGHER, thousandths),
-        *OF_ROBUSTNESS,
     )),
+    Group("robustness", "Do its reasons hold?", OF_ROBUSTNESS),
     Group("transparency", "Can its decisions be read?", (
         Column("transparency.by_similarity.unused", "never used", "share of prototypes that are the most similar one "
                "to no test image", LOWER),
