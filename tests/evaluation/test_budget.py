@@ -104,22 +104,22 @@ def test_a_plan_holds_the_least_or_says_what_it_costs(each, wanted, budget):
     try:
         plan = planned("image", costs, wanted, 30, budget)
     except ProtolensError as error:
-        assert each * 30 > budget
+        assert each * 30 > 0.9 * budget
         hint = parse_duration(str(error).partition("write --budget ")[2].split(",")[0])
         assert planned("image", costs, wanted, 30, hint).count >= 30
     else:
         assert 30 <= plan.count <= wanted
-        assert plan.seconds <= budget
-        assert plan.count == wanted or plan.whole > budget
+        assert plan.seconds <= 0.9 * budget
+        assert plan.count == wanted or plan.whole > 0.9 * budget
 
 
 def test_what_was_used_counts_and_without_a_budget_all_is_measured():
     costs = lambda images: {"lime": float(images)}  # noqa: E731
-    assert planned("image", costs, 1000, 30, 100.0, used=40.0).count == 60
+    assert planned("image", costs, 1000, 30, 100.0, used=40.0).count == 54
     assert planned("image", costs, 1000, 30, None).count == 1000
     assert planned("image", costs, 12, 30, 15.0).count == 12
     with pytest.raises(
-        ProtolensError, match=r"--budget 50s reaches for 10 images, and fewer than 30 say too little; 30 "
+        ProtolensError, match=r"--budget 50s reaches for 9 images, and fewer than 30 say too little; 30 "
     ):
         planned("image", costs, 1000, 30, 50.0, used=40.0)
 
@@ -130,7 +130,7 @@ def test_time_ends_near_the_budget_by_a_clock_that_passes_as_forecast(capsys):
     plan = foreseen(team, "image", lambda images: {"lime": rate * images}, 4000, 30, 60.0, 0.0, clock)
     assert capsys.readouterr().err.startswith("about 5")
     clock.work(plan.count)
-    assert 55 < clock() <= 60.01
+    assert 50 < clock() <= 60
     assert plan.count < 4000
 
 
@@ -142,12 +142,12 @@ def test_a_forecast_is_told_where_somebody_waits(capsys):
     assert capsys.readouterr().err == "about 13 min for 1,000 images: lime 9 min, kernelshap 4 min\n"
     foreseen(team, "image", costs, 10, 30, None, 0.0, clock)
     assert capsys.readouterr().err == ""
-    plan = foreseen(team, "image", costs, 1000, 30, 390.0, 0.0, clock)
+    plan = foreseen(team, "image", costs, 1000, 30, 434.0, 0.0, clock)
     assert plan.count == 500
     said = "about 6 min 30 s for 500 of 1,000 images (all would take about 13 min): lime 4 min 30 s, kernelshap 2 min\n"
     assert capsys.readouterr().err == said
     facts = plan.facts("accuracy is known to ±4.1 points")
-    assert facts["bought"] == "within 6 min 30 s: 500 of 1,000 images; accuracy is known to ±4.1 points"
+    assert facts["bought"] == "within 7 min 14 s: 500 of 1,000 images; accuracy is known to ±4.1 points"
     assert facts["forecast"] == {
         "images": 500,
         "wanted": 1000,

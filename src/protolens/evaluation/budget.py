@@ -23,6 +23,7 @@ from protolens.train.progress import Narrator
 
 ENOUGH = 0.5  # seconds that tell how fast something is
 LONG = 10.0  # seconds from which on a forecast is told
+KEPT_BACK = 0.1  # of a budget: many images take longer than a few of them tell
 SHARE = 20  # a measurement of so many images may try one of them first
 NAMED = 4  # parts of a forecast that a sentence names
 UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -161,9 +162,9 @@ def planned(unit: str, costs: Costs, wanted: int, least: int, budget: float | No
     """
     count, least = wanted, min(least, wanted)
     if budget is not None:
-        count = images_within(costs, budget - used, wanted)
+        count = images_within(costs, (1 - KEPT_BACK) * (budget - used), wanted)
         if count < least:
-            need = used + sum(costs(least).values())
+            need = used + sum(costs(least).values()) / (1 - KEPT_BACK)
             raise ProtolensError(
                 f"--budget {typed(budget)} reaches for {count:,} {unit}s, and fewer than {least:,} say too little; "
                 f"{least:,} take about {about(need)}: write --budget {typed(1.1 * need)}, or ask for less"

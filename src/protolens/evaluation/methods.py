@@ -160,14 +160,14 @@ def costs_of(model: PrototypeModel, images: Images, asked: Asked, team: Team) ->
     """
     (batch,) = plain_batches(images, len(images), team.device)
     look, most = Look.at(model, batch.images, batch.labels, asked), len(images)
-    blank = torch.zeros_like(look.images[:, 0])
+    edges = look.maps("edges")
 
     def rate(method: str) -> float:
         return rate_of(lambda n: look.first(n).maps(method).cpu(), most)
 
     rates = {name: rate(name) for name in asked.methods}
-    rates["degraded"] = rate_of(lambda n: look.first(n).degraded(blank[:n])["road"].cpu(), most)
-    rates["foretold"] = rate_of(lambda n: look.first(n).infidelity(blank[:n]).cpu(), most)
+    rates["degraded"] = rate_of(lambda n: look.first(n).degraded(edges[:n])["road"].cpu(), most)
+    rates["foretold"] = rate_of(lambda n: look.first(n).infidelity(edges[:n]).cpu(), most)
     rates = agreed(team, rates)
 
     def costs(images: int) -> dict[str, float]:
