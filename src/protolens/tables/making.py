@@ -9,11 +9,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from protolens.config import to_mapping
 from protolens.errors import ProtolensError, first_line
 from protolens.evaluation import evaluate, is_comparable
 from protolens.files import read_json
 from protolens.report import write_report
-from protolens.tables.plan import Cell, cells_of, read_table
+from protolens.tables.plan import Cell, Table, cells_of, read_table
 from protolens.tables.writing import place_of, write_table
 from protolens.train import (
     Run,
@@ -47,9 +48,8 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
             named_settings(*cell.config())  # a wrong setting of a model is told before hours go by
     entries = [entry_of(cell) for cell in cells]
     waiting = [number for number, entry in enumerate(entries) if entry["state"] != "done"]
-    told = out / f"{file.stem}.json"
-    if not waiting and told.exists() and read_json(told).get("cells") == entries:
-        return dict(read_json(told))
+    if not waiting and (content := written(table, entries, out / file.stem)):
+        return content
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} cells are done")
     with stop_politely() as asked:
@@ -60,6 +60,15 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
             say(f"{about}: {said_of(entries[number])}{left(later, entries)}")
             write_table(table, entries, file, out)
     return write_table(table, entries, file, out)
+
+
+def written(table: Table, entries: Sequence[Mapping[str, Any]], stem: Path) -> dict[str, Any]:
+    """What the JSON of a table holds that is written already, of the same runs; nothing where it is not."""
+    if not all(stem.with_name(f"{stem.name}.{kind}").exists() for kind in ("json", "md", "csv")):
+        return {}
+    content = dict(read_json(stem.with_name(f"{stem.name}.json")))
+    same = content.get("cells") == entries and content.get("settings") == to_mapping(table)
+    return content if same else {}
 
 
 def attempt(cell: Cell, about: str, asked: threading.Event, file: Path) -> dict[str, Any]:

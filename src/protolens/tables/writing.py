@@ -34,17 +34,19 @@ def write_table(table: Table, entries: Sequence[Entry], file: Path, out: Path) -
     found = [compared(own, wanted) for own in by_images.values()]
     refuse_unknown_figures(found, wanted, file)
     rows = [row for each in found for row in rows_of(each, entries, table.figures, goals)]
-    told, command = f"protolens table {place_of(file)}", {"settings": to_mapping(table)}
-    content = {"title": table.title, "made_by": told, **command, "rows": rows, "comparisons": found, "cells": entries}
-    write_json(out / f"{file.stem}.json", content)
+    told = f"protolens table {place_of(file)}"
+    content: dict[str, Any] = {"title": table.title, "made_by": told, "settings": to_mapping(table)}
+    content |= {"rows": rows, "comparisons": found, "cells": list(entries)}
     lines = [line for each in found for line in to_csv(each).splitlines(keepends=True)[1:]]
-    head = to_csv({"kinds": []})
-    write_text(out / f"{file.stem}.csv", head + "".join(lines))
-    pages = []
-    for each in found:
+    write_text(out / f"{file.stem}.csv", to_csv({"kinds": []}) + "".join(lines))
+    pages: list[str] = []
+    for number, each in enumerate(found):
         name = file.stem if len(found) == 1 else f"{file.stem}-{as_part_of_a_name(each['data'])}"
+        if f"{name}.html" in pages:  # the same set, split or sized in another way
+            name += f"-{number}"
         pages.append(write_compared(each, out, name, table.title, table.figures, told).name)
     write_text(out / f"{file.stem}.md", to_markdown(content, table.figures, pages))
+    write_json(out / f"{file.stem}.json", content)  # the last: with it the others are written
     return content
 
 
