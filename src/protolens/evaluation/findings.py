@@ -98,9 +98,9 @@ def duplicates(patient: Patient) -> Iterator[Finding]:
             figure, twins = float(apart[j].min()), tuple(together[j].nonzero().flatten().tolist())
             strangers = sorted({patient.name(k) for k in twins} - {patient.name(j)})
             of = f", of {' and '.join(strangers[:NAMED])}" if strangers else ""
-            said = f"It coincides with {listed(twins)}{of}: {shares(figure)} of the mean distance of two prototypes."
+            said = f"It coincides with {listed(twins)}{of}: {shares(figure)} of the usual distance of two prototypes."
             yield Finding(
-                j, "duplicate", "distance, by the mean of two prototypes", figure, COINCIDE, said, None, others
+                j, "duplicate", "distance, by the usual one of two prototypes", figure, COINCIDE, said, None, others
             )
         else:
             figure = float(alike[j].max())
@@ -133,10 +133,8 @@ def strangers(patient: Patient) -> Iterator[Finding]:
     edge, middle = edge_of_data(usual), float(usual.median())
     for j in (nearest.double() > edge).nonzero().flatten().tolist():
         far = float(nearest[j])
-        said = (
-            f"It lies {far:.3g} from the nearest code; 999 of 1,000 images have another one within {edge:.3g}, half of "
-            f"them within {middle:.3g}."
-        )
+        times = f", {far / middle:.3g} times as far as an image usually lies from another one" if middle else ""
+        said = f"It lies {far:.3g} from the nearest code{times}."
         yield Finding(j, "out-of-distribution", "distance to the nearest code", far, edge, said, middle)
 
 

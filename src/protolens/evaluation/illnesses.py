@@ -6,7 +6,7 @@ For N images, P prototypes of D numbers and K classes. A function knows no thres
 import torch
 from torch import Tensor
 
-COINCIDE = 0.01  # of the mean distance of two prototypes: a hundred times nearer is a difference that nobody sees
+COINCIDE = 0.01  # of the usual distance of two prototypes: a hundred times nearer is a difference that nobody sees
 ALIKE = 0.99  # correlation from which on less than 2 % of what one prototype says is not said by the other
 ISOLATED = 0.999  # share of images nearer to their neighbour; of 500 prototypes like images one in two runs is accused
 PURE = 0.8  # a prototype is called mixed when less than this share of its images is of one class
@@ -16,14 +16,16 @@ ERRORS = 2.326  # standard errors that a mean has to be below 0 for it
 
 
 def relative_distances(vectors: Tensor) -> Tensor:
-    """Distance of every two prototypes by the mean of all, [P, D] -> [P, P]; infinite to itself, 0 where all coincide.
+    """Distance of every two prototypes by the usual one, [P, D] -> [P, P]; infinite to itself, 0 where two coincide.
 
-    As `duplicates` of the claims of seeds/002, which counts those below a thousandth.
+    As `duplicates` of the claims of seeds/002, but by the median of all pairs: one prototype that has left the data
+    makes the mean so large that healthy ones would seem to coincide.
     """
     apart = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    count = len(vectors)
-    mean = apart.sum() / max(1, count * (count - 1))
-    return (apart / mean.clamp_min(1e-300)).fill_diagonal_(torch.inf)
+    if len(vectors) > 1:
+        rows, columns = torch.triu_indices(len(vectors), len(vectors), 1)
+        apart /= apart[rows, columns].median().clamp_min(1e-300)
+    return apart.fill_diagonal_(torch.inf)
 
 
 def shared_variation(similarity: Tensor, own: Tensor, class_of: Tensor) -> Tensor:
