@@ -79,6 +79,8 @@ def of_unused(run: Run, sick: int) -> str:
 def of_strangers(run: Run, sick: int) -> str:
     """What holds prototypes to codes."""
     name = str(run.config.model["name"])
+    if name in OF_LAST_LAYER:
+        return other_network(run)
     if name in ("protovae", "pantypes"):
         return f"Hold it by a divergence without gradient into its shares: {again(run, '--model.detach_shares true')}"
     if name == "prototypedl":

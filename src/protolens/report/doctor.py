@@ -70,7 +70,8 @@ ILLNESSES = {
         "Which look past what is shown?", "looks at background", "look at background",
         "A prototype that is found off what is shown in more than half of the images most like it: farther than half a "
         "window of 72 of 224 pixels (Huang et al. 2023) from its parts, or outside of its box. Where neither is known, "
-        "where pixels have no more detail than at the edge of the image: that may be a plain part of what is shown.",
+        "where pixels have no more detail than at the edge of the image: it may stand for a plain part of what is shown, "
+        "or for what is missing there, and its picture tells neither.",
         "all places", "most like it, and where",
     ),
 }  # fmt: skip
