@@ -69,6 +69,10 @@ def test_correlation_is_numpys_and_none_with_a_constant(generator):
     found = correlation(columns)
     assert found[1].tolist() == [0, 0, 0, 0]
     assert found[0, 2] == pytest.approx(np.corrcoef(columns[:, 0], columns[:, 2])[0, 1])
+    # two that are found in one and the same image are not alike for that
+    columns[:, :2] = 0
+    columns[7, :2] = 1
+    assert correlation(columns)[0, 1] == 0
 
 
 def test_the_same_up_to_scale_is_said_twice_and_agreeing_on_classes_alone_is_not(generator):

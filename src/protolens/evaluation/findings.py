@@ -224,5 +224,5 @@ def shares(share: float) -> str:
 
 
 def below_one(value: float) -> str:
-    """A correlation with three decimals, cut and not rounded to 1."""
-    return f"{int(1000 * value + 1e-9) / 1000:.3f}"
+    """A correlation with four decimals, cut and not rounded to 1."""
+    return f"{int(10000 * value + 1e-9) / 10000:.4f}"

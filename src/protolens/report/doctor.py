@@ -39,7 +39,7 @@ ILLNESSES = {
     "duplicate": Illness(
         "Which say the same?", "is a duplicate", "are duplicates",
         "A prototype that lies a hundred times nearer to another than two do usually, or whose similarities "
-        "correlate by 0.99 or more with those of another of its class, over all images and over those of the class: it "
+        "correlate by 0.999 or more with those of another of its class, over all images and over those of the class: it "
         "adds a picture to each explanation, and no reason.",
     ),
     "never-used": Illness(
@@ -70,8 +70,8 @@ ILLNESSES = {
         "Which look past what is shown?", "looks at background", "look at background",
         "A prototype that is found off what is shown in more than half of the images most like it: farther than half a "
         "window of 72 of 224 pixels (Huang et al. 2023) from its parts, or outside of its box. Where neither is known, "
-        "where pixels have no more detail than at the edge of the image: it may stand for a plain part of what is shown, "
-        "or for what is missing there, and its picture tells neither.",
+        "where pixels have no more detail than at the edge of the image: it may stand for a plain part of what is "
+        "shown, or for what is missing there, and its picture tells neither.",
         "all places", "most like it, and where",
     ),
 }  # fmt: skip
