@@ -97,6 +97,10 @@ def test_healthy_prototypes_are_told_so(tmp_path):
             {"kind": "never-used", "measure": "images that it wins", "figure": 0.0, "threshold": 1.0, "beside": 3.0},
             "images that it wins: 0; healthy: at least 1; decisions to which it adds most: 3",
         ),
+        (
+            {"kind": "duplicate", "measure": "correlation with", "figure": 0.99996, "threshold": 0.999},
+            "correlation with: 0.9999; healthy: at most 0.9990",
+        ),
         ({"kind": "wrong-signed", "measure": "weight", "figure": -0.5, "threshold": 0.0, "beside": None},
          "weight: −0.500; healthy: at least 0"),
     ],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protolens.evaluation.findings import below_one
 from protolens.files import write_text
 from protolens.report.about import head_of, path_of
 from protolens.report.gallery import MEND, Prototype, read_prototypes
@@ -19,6 +20,7 @@ PAGE = "doctor.html"
 WRITERS: Mapping[str, Callable[[float], str]] = {
     "share": percent,
     "distance,": percent,
+    "correlation": below_one,
     "images": lambda number: count(round(number)),
 }
 
@@ -39,8 +41,8 @@ ILLNESSES = {
     "duplicate": Illness(
         "Which say the same?", "is a duplicate", "are duplicates",
         "A prototype that lies a hundred times nearer to another than two do usually, or whose similarities "
-        "correlate by 0.999 or more with those of another of its class, over all images and over those of the class: it "
-        "adds a picture to each explanation, and no reason.",
+        "correlate by 0.999 or more with those of another of its class, over all images and over those of the class: "
+        "it adds a picture to each explanation, and no reason.",
     ),
     "never-used": Illness(
         "Which are never used?", "is never used", "are never used",
