@@ -17,22 +17,26 @@ from protolens.train import batch_for
 NEAREST = 10  # images by which a prototype is judged
 MOST = 0.5  # of them: from more on it is called background
 WINDOW = 72 / 224  # side of a window, as a share of the image's
-DIRECTIONS = 64
+DIRECTIONS = 360
+TOGETHER = 100  # images whose places are compared with all directions at a time
 ROUNDING = 1e-4  # standard deviation of pixels in [0, 1] that is none
 
 
 def off_object(points: Tensor, boxes: Tensor, parts: Tensor, reach: float) -> Tensor:
-    """Whether a point lies outside of the box of an object, or farther than `reach` from the hull of its parts: [n].
+    """Whether a point lies outside of the box of each object, or farther than `reach` from the hull of its parts.
 
-    points: [n, 2], x and y; boxes: [n, 4], left, top, right, bottom; parts: [n, Q, 2], not a number where unseen; an
-    object none of whose parts is seen is its box. The hull is cut by DIRECTIONS lines: exact to reach / 800.
+    points: [L, 2], x and y; boxes: [n, 4], left, top, right, bottom; parts: [n, Q, 2], not a number where unseen ->
+    [n, L]. An object none of whose parts is seen is its box. The hull is cut by DIRECTIONS lines, so it is too large by
+    at most a hundredth of its longest edge.
     """
     angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (2 * pi / DIRECTIONS)
     ways = torch.stack([angles.cos(), angles.sin()])
     points, boxes, parts = points.double(), boxes.double(), parts.double()
+    # a part that is not seen is the farthest in no direction
     farthest = (parts @ ways).nan_to_num(nan=-torch.inf).amax(dim=1)
-    beyond = ((points @ ways) > farthest + reach).any(dim=1) & farthest.isfinite().any(dim=1)
-    outside = (points < boxes[:, :2]).any(dim=1) | (points > boxes[:, 2:]).any(dim=1)
+    farthest[~parts.isfinite().all(dim=2).any(dim=1)] = torch.inf
+    beyond = ((points @ ways) > farthest[:, None] + reach).any(dim=2)
+    outside = (points < boxes[:, None, :2]).any(dim=2) | (points > boxes[:, None, 2:]).any(dim=2)
     return outside | beyond
 
 
@@ -69,16 +73,10 @@ def background_of_places(images: Images, some: Tensor, grid: tuple[int, int]) ->
     """Whether each place of these images is background, [n, h, w] of bool. some: [n], positions in the split."""
     height, width = images.shape[1:]
     if not images.has_marks:
-        parts = some.split(batch_for(images))
-        return torch.cat([plain(detail_of_windows(images.take(part) / 255, grid)) for part in parts])
+        batches = some.split(batch_for(images))
+        return torch.cat([plain(detail_of_windows(images.take(part) / 255, grid)) for part in batches])
     down, across = torch.meshgrid(middles(grid[0], height), middles(grid[1], width), indexing="ij")
     points = torch.stack([across, down], dim=2).view(-1, 2)
-    boxes, marks = images.marks(some)
-    cells = len(points)
-    off = off_object(
-        points.repeat(len(some), 1),
-        boxes.repeat_interleave(cells, dim=0),
-        marks.repeat_interleave(cells, dim=0),
-        WINDOW * min(height, width) / 2,
-    )
-    return off.view(len(some), *grid)
+    reach = WINDOW * min(height, width) / 2
+    found = [off_object(points, *images.marks(part), reach) for part in some.split(TOGETHER)]
+    return torch.cat(found).view(len(some), *grid)

@@ -6,7 +6,7 @@ images would make the figures of the test split a promise that nobody can keep.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,17 +59,24 @@ def doctor(run: Run | Path | str, *, device: str = "auto") -> dict[str, Any]:
         "prototypes": len(patient.class_of),
         "healthy": len(patient.class_of) - len({finding.prototype for finding in findings}),
         "kinds": {kind: {"sick": sick[kind], "not_asked": refused.get(kind)} for kind in KINDS},
-        "findings": [
-            asdict(finding)
-            | {"class": data.task.classes[int(patient.class_of[finding.prototype])], "mend": mends[finding.kind]}
-            | {"images": pictures(run.folder, finding, patient, data)}
-            for finding in findings
-        ],
+        "findings": [entry_of(run.folder, finding, patient, data, mends) for finding in findings],
         "seconds": round(time.monotonic() - begun, 2),
     }
     if team.leads:
         write_json(run.folder / FILE, content)
     return content
+
+
+def entry_of(
+    folder: Path, finding: Finding, patient: Patient, data: DataSet, mends: Mapping[str, str]
+) -> dict[str, Any]:
+    """A finding as doctor.json holds it; its pictures are written."""
+    return asdict(finding) | {
+        "class": patient.name(finding.prototype),
+        "others": list(finding.others),
+        "mend": mends[finding.kind],
+        "images": pictures(folder, finding, patient, data),
+    }
 
 
 def splits(data: DataSet) -> tuple[Images, Images]:
@@ -94,6 +101,7 @@ def patient_of(model: PrototypeModel, seen: Seen, data: DataSet) -> Patient:
         shown=classes_shown(seen.labels, len(data.task.classes)),
         classes=data.task.classes,
         several=data.task.several,
+        linear=model.linear,
         nearest=nearest,
         ground=ground,
         expected_ground=expected,

@@ -39,6 +39,7 @@ class Patient:
     shown: Tensor  # [N, K], the classes that it shows
     classes: tuple[str, ...]
     several: bool  # whether an image can show several classes
+    linear: bool  # whether the same weights make the logits of every image
     nearest: Tensor  # [n, P], numbers of the images most similar to each prototype
     ground: Tensor | None  # [n, P] of bool, whether it is found on background there; None where that is not asked
     expected_ground: float | None  # share of all places of these images that are background
@@ -76,6 +77,8 @@ def reasons_not_to_ask(patient: Patient) -> dict[str, str]:
         found["out-of-distribution"] = "its prototypes are rows of a linear layer, which need not lie near any code"
     elif len(seen.usual_nearest) < FEWEST:
         found["out-of-distribution"] = "there are too few images to say how far one usually is from the next"
+    if not patient.linear:
+        found["wrong-signed"] = "each class is spoken for by its most similar prototype alone, and none has weights"
     if seen.grid is None:
         found["background"] = "its prototypes stand for whole images"
     elif seen.places is None:
@@ -98,10 +101,8 @@ def duplicates(patient: Patient) -> Iterator[Finding]:
             figure, twins = float(apart[j].min()), tuple(together[j].nonzero().flatten().tolist())
             strangers = sorted({patient.name(k) for k in twins} - {patient.name(j)})
             of = f", of {' and '.join(strangers[:NAMED])}" if strangers else ""
-            said = f"It coincides with {listed(twins)}{of}: {shares(figure)} of the mean distance of two prototypes."
-            yield Finding(
-                j, "duplicate", "distance, by the mean of two prototypes", figure, COINCIDE, said, None, others
-            )
+            said = f"It coincides with {listed(twins)}{of}: {shares(figure)} of the usual distance of two prototypes."
+            measure, least = "distance, by the usual one of two prototypes", COINCIDE
         else:
             figure = float(alike[j].max())
             said = f"It says the same as {listed(others)}: similarities of images correlate by {below_one(figure)}."
@@ -121,7 +122,11 @@ def never_used(patient: Patient) -> Iterator[Finding]:
         }[seen.by]
         if seen.by != "contribution":
             most = round(float(leads[j]))
-            said += f", yet it adds most to {most:,} decisions" if most else ", and it adds most to no decision"
+            said += (
+                f", yet it adds most to {most:,} decision{'s' * (most != 1)}"
+                if most
+                else ", and it adds most to no decision"
+            )
         yield Finding(j, "never-used", "images that it wins", 0.0, 1.0, f"{said}.", float(leads[j]))
 
 
@@ -133,10 +138,8 @@ def strangers(patient: Patient) -> Iterator[Finding]:
     edge, middle = edge_of_data(usual), float(usual.median())
     for j in (nearest.double() > edge).nonzero().flatten().tolist():
         far = float(nearest[j])
-        said = (
-            f"It lies {far:.3g} from the nearest code; 999 of 1,000 images have another one within {edge:.3g}, half of "
-            f"them within {middle:.3g}."
-        )
+        times = f", {far / middle:.3g} times as far as an image usually lies from another one" if middle else ""
+        said = f"It lies {far:.3g} from the nearest code{times}."
         yield Finding(j, "out-of-distribution", "distance to the nearest code", far, edge, said, middle)
 
 
@@ -221,5 +224,5 @@ def shares(share: float) -> str:
 
 
 def below_one(value: float) -> str:
-    """A correlation with three decimals, cut and not rounded to 1."""
-    return f"{int(1000 * value + 1e-9) / 1000:.3f}"
+    """A correlation with four decimals, cut and not rounded to 1."""
+    return f"{int(10000 * value + 1e-9) / 10000:.4f}"

@@ -6,24 +6,28 @@ For N images, P prototypes of D numbers and K classes. A function knows no thres
 import torch
 from torch import Tensor
 
-COINCIDE = 0.01  # of the mean distance of two prototypes: a hundred times nearer is a difference that nobody sees
-ALIKE = 0.99  # correlation from which on less than 2 % of what one prototype says is not said by the other
+COINCIDE = 0.01  # of the usual distance of two prototypes: a hundred times nearer is a difference that nobody sees
+# correlation from which on two similarities differ by less than a twentieth of how one varies, sqrt(2 - 2 x 0.999);
+# at 0.99, a seventh, prototypes of ProtoVAE are accused that share their class's images evenly
+ALIKE = 0.999
 ISOLATED = 0.999  # share of images nearer to their neighbour; of 500 prototypes like images one in two runs is accused
 PURE = 0.8  # a prototype is called mixed when less than this share of its images is of one class
-FEWEST = 10  # images of a class from which a correlation within it is believed
+FEWEST = 10  # images that have to differ before a correlation over them is believed
 SURE = 0.99  # of being no chance, where a share or a mean of images is judged: many prototypes are
 ERRORS = 2.326  # standard errors that a mean has to be below 0 for it
 
 
 def relative_distances(vectors: Tensor) -> Tensor:
-    """Distance of every two prototypes by the mean of all, [P, D] -> [P, P]; infinite to itself, 0 where all coincide.
+    """Distance of every two prototypes by the usual one, [P, D] -> [P, P]; infinite to itself, 0 where two coincide.
 
-    As `duplicates` of the claims of seeds/002, which counts those below a thousandth.
+    As `duplicates` of the claims of seeds/002, but by the median of all pairs: one prototype that has left the data
+    makes the mean so large that healthy ones would seem to coincide.
     """
     apart = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    count = len(vectors)
-    mean = apart.sum() / max(1, count * (count - 1))
-    return (apart / mean.clamp_min(1e-300)).fill_diagonal_(torch.inf)
+    if len(vectors) > 1:
+        rows, columns = torch.triu_indices(len(vectors), len(vectors), 1)
+        apart /= apart[rows, columns].median().clamp_min(1e-300)
+    return apart.fill_diagonal_(torch.inf)
 
 
 def shared_variation(similarity: Tensor, own: Tensor, class_of: Tensor) -> Tensor:
@@ -31,7 +35,7 @@ def shared_variation(similarity: Tensor, own: Tensor, class_of: Tensor) -> Tenso
 
     The smaller of that over all images and that over images that show the class, for over all images any two
     prototypes of a class agree that its images are alike. 0 for prototypes of two classes, itself, one that never
-    varies, and a class of fewer than FEWEST images. similarity: [N, P]; own: [N, P] of bool, whether an image shows
+    varies, and a class of few images. similarity: [N, P]; own: [N, P] of bool, whether an image shows
     the class of a prototype; class_of: [P].
     """
     found = torch.zeros(len(class_of), len(class_of), dtype=torch.float64)
@@ -39,16 +43,20 @@ def shared_variation(similarity: Tensor, own: Tensor, class_of: Tensor) -> Tenso
     for k in class_of.unique().tolist():
         members = (class_of == k).nonzero().flatten()
         inside = own[:, members[0]]
-        if len(members) > 1 and int(inside.sum()) >= FEWEST:
+        if len(members) > 1 and inside.any():
             within = correlation(similarity[inside][:, members])
             found[members[:, None], members] = torch.minimum(within, everywhere[members[:, None], members])
     return found.fill_diagonal_(0)
 
 
 def correlation(columns: Tensor) -> Tensor:
-    """Pearson's correlation of every two columns, [N, P] -> [P, P] in float64; 0 with one that has one value."""
+    """Pearson's correlation of every two columns, [N, P] -> [P, P] in float64.
+
+    0 with one that differs from its middle value in fewer than FEWEST rows: two that do so in one and the same row
+    would seem alike.
+    """
     values = columns.double()
-    varies = values.amax(dim=0) > values.amin(dim=0)
+    varies = (values != values.median(dim=0).values).sum(dim=0) >= FEWEST
     centred = (values - values.mean(dim=0)) * varies
     unit = centred / centred.norm(dim=0).clamp_min(1e-300)
     return unit.T @ unit

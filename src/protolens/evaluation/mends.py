@@ -55,8 +55,11 @@ def of_duplicates(run: Run, sick: int) -> str:
     name = str(run.config.model["name"])
     if name in OF_LAST_LAYER:
         return other_network(run)
-    if name == "protopnet" and not run.config.model["distinct"]:
-        return f"Keep two from being projected onto one patch: {again(run, '--model.distinct true')}"
+    projecting = [s["name"] for s in run.facts["stages"] if not s["then"].get("project", {}).get("distinct", True)]
+    if projecting:
+        # config.toml holds the stages as they were, so that model.distinct alone would change nothing
+        settings = [f"--stages.{stage}.then.project.distinct 1" for stage in projecting]
+        return f"Keep two from being projected onto one patch: {again(run, *settings)}"
     return f"Ask for fewer prototypes: {again(run, change_of_number(run, -max(1, sick // 2)))}"
 
 
@@ -76,6 +79,8 @@ def of_unused(run: Run, sick: int) -> str:
 def of_strangers(run: Run, sick: int) -> str:
     """What holds prototypes to codes."""
     name = str(run.config.model["name"])
+    if name in OF_LAST_LAYER:
+        return other_network(run)
     if name in ("protovae", "pantypes"):
         return f"Hold it by a divergence without gradient into its shares: {again(run, '--model.detach_shares true')}"
     if name == "prototypedl":

@@ -1,20 +1,28 @@
 """What a doctor found: sick prototypes by illness, each with its picture, what is wrong, and what can be done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from protolens.evaluation.findings import below_one
 from protolens.files import write_text
 from protolens.report.about import head_of, path_of
 from protolens.report.gallery import MEND, Prototype, read_prototypes
-from protolens.report.numbers import counted, percent, three
+from protolens.report.numbers import count, counted, percent, three
 from protolens.report.page import render
 from protolens.report.patches import to_box
 from protolens.report.pictures import Album, Box, Picture
 from protolens.train import Run
 
 PAGE = "doctor.html"
+# by the first word of what is measured
+WRITERS: Mapping[str, Callable[[float], str]] = {
+    "share": percent,
+    "distance,": percent,
+    "correlation": below_one,
+    "images": lambda number: count(round(number)),
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class Illness:
 ILLNESSES = {
     "duplicate": Illness(
         "Which say the same?", "is a duplicate", "are duplicates",
-        "A prototype that lies a hundred times nearer to another than two do on average, or whose similarities "
-        "correlate by 0.99 or more with those of another of its class, over all images and over those of the class: it "
-        "adds a picture to each explanation, and no reason.",
+        "A prototype that lies a hundred times nearer to another than two do usually, or whose similarities "
+        "correlate by 0.999 or more with those of another of its class, over all images and over those of the class: "
+        "it adds a picture to each explanation, and no reason.",
     ),
     "never-used": Illness(
         "Which are never used?", "is never used", "are never used",
@@ -47,7 +55,7 @@ ILLNESSES = {
         "Which have left the data?", "is out of distribution", "are out of distribution",
         "A prototype that is farther from its nearest code than 999 of 1,000 images are from another one: what it is "
         "decoded to, or its nearest image, need not show what it stands for (Kjaersgaard et al. 2024).",
-        "half of the images, to another one",
+        "usual for an image, to another one",
     ),
     "class-mixed": Illness(
         "Which stand for several classes?", "is class-mixed", "are class-mixed",
@@ -64,7 +72,8 @@ ILLNESSES = {
         "Which look past what is shown?", "looks at background", "look at background",
         "A prototype that is found off what is shown in more than half of the images most like it: farther than half a "
         "window of 72 of 224 pixels (Huang et al. 2023) from its parts, or outside of its box. Where neither is known, "
-        "where pixels have no more detail than at the edge of the image: that may be a plain part of what is shown.",
+        "where pixels have no more detail than at the edge of the image: it may stand for a plain part of what is "
+        "shown, or for what is missing there, and its picture tells neither.",
         "all places", "most like it, and where",
     ),
 }  # fmt: skip
@@ -167,7 +176,7 @@ def case_of(finding: Mapping[str, Any], prototypes: Sequence[Prototype], album: 
 def measured(finding: Mapping[str, Any]) -> str:
     """The figure, where health ends, and what chance would give."""
     figure, threshold = finding["figure"], finding["threshold"]
-    write = percent if finding["measure"].startswith(("share", "distance, by")) else three
+    write = WRITERS.get(finding["measure"].split()[0], three)
     ends = "at most" if figure > threshold else "at least"
     said = f"{finding['measure']}: {write(figure)}; healthy: {ends} {write(threshold)}"
     beside = ILLNESSES[finding["kind"]].beside
