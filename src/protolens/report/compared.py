@@ -89,7 +89,7 @@ GROUPS = (
     )),
     Group("doubt", "Does it know when it does not know?", (
         Column("calibration_error", "calibration error", "how far probabilities are from the share that is right, mean "
-               "over test images", LOWER, four),
+               "over test images; of a Bayesian network with its weights at their means", LOWER, four),
         Column("brier_score", "Brier score", "squared distance of the probabilities from what was true", LOWER, four),
         Column("uncertainty.accuracy", "right when it answers", "share of the answered test images, where it may "
                "refuse; as measured by evaluate --uncertainty", HIGHER),
