@@ -1,6 +1,7 @@
 """What a model refuses: of its own images, of noise, of other data; and that measuring changes nothing."""
 
 import json
+from itertools import count
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from tests.conftest import digits_run
 @pytest.fixture(scope="module")
 def bayesian(tmp_path_factory):
     model = {"name": "bayesian", "width": 64}
-    return fit(digits_run(model=model, stages={"train": {"epochs": 8}}), tmp_path_factory.mktemp("runs") / "bayesian")
+    return fit(digits_run(model=model, stages={"train": {"epochs": 24}}), tmp_path_factory.mktemp("runs") / "bayesian")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,9 @@ def test_the_command_says_what_is_refused(bayesian, capsys):
 
 
 def test_a_budget_buys_draws_and_the_page_says_so(bayesian, capsys, monkeypatch):
-    monkeypatch.setattr("protolens.evaluation.doubting.rate_of", lambda work, most: (work(most), 0.001)[1])
+    seconds = count(1)  # each probe takes a millisecond longer than the one before
+    rate = lambda work, most: (work(most), next(seconds) / 1000)[1]  # noqa: E731
+    monkeypatch.setattr("protolens.evaluation.doubting.rate_of", rate)
     words = ["evaluate", str(bayesian.folder), "--uncertainty", "--budget"]
     assert main([*words, "60s", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

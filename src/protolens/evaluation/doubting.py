@@ -47,6 +47,7 @@ from protolens.train import Run, Team, area_under_roc, assemble, batch_for, pred
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for
 EXPLAINED = 20  # test images whose explanations are compared between draws
+TIMED = 4  # draws of a forecast
 DOUBTS = ("entropy", "mutual_information")
 LEAST_DRAWS = 10  # that a budget has to reach for
 NOISE, NOISE_IMAGES = "noise", 1000
@@ -87,7 +88,8 @@ def uncertainty(
         splits = [data.validation, data.test, *(images for images, _ in strangers.values())]
         wanted = draws if isinstance(model, Bayesian) else 1
         plan = foreseen(team, "draw", costs_of(model, data, splits, team), wanted, LEAST_DRAWS, budget, begun)
-        said = [posterior(model, images, plan.count, seed, team) for images in splits]
+        networks = networks_of(model, plan.count, seed)
+        said = [posterior(model, images, networks, team) for images in splits]
         own = Answered(data.test, said[1], data.task.classes)
         abroad = {
             name: Answered(images, each, classes)
@@ -140,17 +142,23 @@ def costs_of(model: PrototypeModel, data: DataSet, splits: Sequence[Images], tea
     """Seconds of looking at all images, and of comparing explanations, for a number of draws."""
     alone = Team(team.device)
 
-    def seconds(images: Images) -> float:
-        some = lambda n: predict(model, images.subset(images.name, torch.arange(n)), alone)  # noqa: E731
-        return len(images) * rate_of(some, tried(len(images))) / team.size
+    def seconds(networks: Sequence[Bayesian]) -> float:
+        def look_at(images: Images) -> float:
+            some = lambda n: posterior(model, images.subset(images.name, torch.arange(n)), networks, alone)  # noqa: E731
+            return len(images) * rate_of(some, tried(len(images))) / team.size
 
-    rates = {"images": sum(map(seconds, splits)), "explanations": 0.0}
+        return sum(map(look_at, splits))
+
+    networks = networks_of(model, TIMED)
+    rates = {"images": seconds(networks[:1]), "more": 0.0, "explanations": 0.0}
     if isinstance(model, Bayesian):
-        rates["images"] += len(splits) * rate_of(lambda n: model.draws(n, 0), 4)
-        rates["explanations"] = rate_of(lambda n: spread_of_explanations(model, data, n, 0), 4)
+        # what is not random in a network is computed once for all draws
+        rates["more"] = max(0.0, seconds(networks) - rates["images"]) / (TIMED - 1)
+        rates["more"] += rate_of(lambda n: model.draws(n, 0), TIMED)
+        rates["explanations"] = rate_of(lambda n: spread_of_explanations(model, data, n, 0), TIMED)
     rates = agreed(team, rates)
     return lambda draws: {
-        "images": draws * rates["images"],
+        "images": rates["images"] + (draws - 1) * rates["more"],
         "explanations": min(draws, EXPLAINED) * rates["explanations"],
     }
 
@@ -165,13 +173,17 @@ def opened(name: str, data: DataSet) -> DataSet:
     return other
 
 
-def posterior(model: PrototypeModel, images: Images, draws: int, seed: int, team: Team) -> Tensor:
-    """Probabilities by each draw, [S, N, K] on the CPU; one draw where weights are fixed."""
+def networks_of(model: PrototypeModel, draws: int, seed: int = 0) -> list[Bayesian]:
+    """Networks of so many draws; none where weights are fixed."""
+    return model.draws(draws, seed) if isinstance(model, Bayesian) else []
+
+
+def posterior(model: PrototypeModel, images: Images, networks: Sequence[Bayesian], team: Team) -> Tensor:
+    """Probabilities by each network that was drawn, [S, N, K] on the CPU; by the model itself where none was."""
     if not isinstance(model, Bayesian):
         return predict(model, images, team).softmax(dim=1)[None]
-    networks = model.draws(draws, seed)
     batches = plain_batches(images, batch_for(images), team.device, team.rank, team.size)
-    none = torch.zeros(draws, 0, len(model.task.classes), device=team.device)
+    none = torch.zeros(len(networks), 0, len(model.task.classes), device=team.device)
     parts = [none, *(model.posterior(batch.images, networks) for batch in batches)]
     return team.gather(torch.cat(parts, dim=1).transpose(0, 1)).transpose(0, 1).float().cpu()
 
