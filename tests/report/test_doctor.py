@@ -68,6 +68,7 @@ def test_the_answer_comes_first_and_each_sick_prototype_has_its_mend(tmp_path):
     assert words.count("protolens fit x --model.prototypes 3 --out y") == 2  # once an illness
     assert "Not asked: there are no weights." in words
     assert page.count("train/3") == 2
+    assert page.count('id="training-000003"') == 1
     assert "<dog>" not in page
     assert 'id="duplicate-1"' in page
     assert 'id="background-4"' in page

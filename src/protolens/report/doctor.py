@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from protolens.evaluation.findings import below_one
@@ -81,8 +81,9 @@ ILLNESSES = {
 
 @dataclass(frozen=True)
 class Beside:
-    """An image beside a sick prototype."""
+    """An image beside a sick prototype. id: of its picture in the page, which holds it once."""
 
+    id: str
     picture: Picture
     name: str
     label: str
@@ -111,14 +112,15 @@ def write_doctor(run: Run, found: Mapping[str, Any], folder: Path) -> Path:
         if own:
             mend, command = split_mend(own[0][0]["mend"])
             groups.append((kind, illness, [case for _, case in own], mend, command))
-    twins = {other.number: other for _, case in cases for other in case.others}
+    pictured = {each.number: each for _, case in cases for each in (case.prototype, *case.others)}
     page = render(
         PAGE,
         **head_of(run),
         answer=answer(found),
         looked=looked_at(found),
         groups=groups,
-        twins=list(twins.values()),
+        pictured=list(pictured.values()),
+        beside=list({each.id: each for _, case in cases for each in case.images}.values()),
         healthy=[illness.question for kind, illness in ILLNESSES.items() if is_healthy(found["kinds"][kind])],
         refused=[
             (illness.question, found["kinds"][kind]["not_asked"])
@@ -166,7 +168,13 @@ def split_mend(mend: str) -> tuple[str, str]:
 def case_of(finding: Mapping[str, Any], prototypes: Sequence[Prototype], album: Album) -> Case:
     """A finding with its pictures."""
     images = [
-        Beside(album.open(each["picture"], MEND), each["name"], each["label"], each["box"] and to_box(each["box"]))
+        Beside(
+            PurePosixPath(each["picture"]).stem,
+            album.open(each["picture"], MEND),
+            each["name"],
+            each["label"],
+            each["box"] and to_box(each["box"]),
+        )
         for each in finding["images"]
     ]
     others = [prototypes[number] for number in finding["others"]]
