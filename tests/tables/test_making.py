@@ -14,7 +14,7 @@ import pytest
 
 from protolens.cli import main
 from protolens.errors import ProtolensError
-from protolens.evaluation import compare
+from protolens.evaluation import compare, evaluate
 from protolens.evaluation.answers import FILE
 from protolens.files import read_json, write_json
 from protolens.tables import make_table
@@ -50,8 +50,8 @@ def in_folder(folder: Path, *words: str) -> int:
         return main(["table", *words])
 
 
-def stop_when(folder: Path, line: str, number: signal.Signals) -> tuple[int, str]:
-    """The command in a process of its own, which gets a signal when it has said so; its exit code and what it said."""
+def kill_when(folder: Path, line: str) -> tuple[int, str]:
+    """The command in a process of its own, killed when it has said so; its exit code and what it said."""
     words, paths = [sys.executable, "-m", "protolens", "table", "small.toml"], str(Path(__file__).parents[2] / "src")
     environment = {**os.environ, "PYTHONPATH": paths}
     process = subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment)
@@ -60,10 +60,8 @@ def stop_when(folder: Path, line: str, number: signal.Signals) -> tuple[int, str
     for entry in process.stderr:
         said.append(entry)
         if line in entry:
-            process.send_signal(number)
-            break
-    said.append(process.communicate()[1])
-    return process.returncode, "".join(said)
+            process.kill()
+    return process.wait(), "".join(said)
 
 
 def figures_of(folder: Path, recipe: str = "net") -> list[dict[str, object]]:
@@ -102,21 +100,37 @@ def copied(made, tmp_path, monkeypatch) -> Path:
     return tmp_path / "copied"
 
 
-def test_a_table_that_was_stopped_and_killed_goes_on_to_the_same_figures(made, tmp_path):
-    folder = write_files(tmp_path / "stopped", ALONE)
-    code, said = stop_when(folder, "stage train, epoch 1", signal.SIGINT)
-    assert code == 1
-    assert "cell 1 of 2, net-0: stopped" in said
-    assert "nothing is lost, `protolens table small.toml` goes on there" in said
-    assert "Traceback" not in said
-    code, said = stop_when(folder, "cell 2 of 2, net-1: training", signal.SIGKILL)
-    assert code == -signal.SIGKILL
+def test_a_table_that_was_killed_goes_on_to_the_same_figures(made, tmp_path):
+    folder = write_files(tmp_path / "killed", ALONE)
+    code, said = kill_when(folder, "cell 2 of 2, net-1: training")
+    assert code == -signal.SIGKILL, said
     assert [cell["state"] for cell in read_json(folder / "small.json")["cells"]] == ["done", "waiting"]
     assert "1 cell still to be made" in (folder / "small.md").read_text().replace("\xa0", " ")
     assert in_folder(folder, "small.toml") == 0
     assert figures_of(folder)
     # without KMEx beside them
     assert figures_of(folder) == figures_of(made)
+
+
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(copied, monkeypatch, capsys):
+    answers = [copied / "runs" / name / FILE for name in ("net-0", "net-1")]
+    for path in answers:
+        path.unlink()
+
+    def evaluate_and_interrupt(*asked, **named):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(*asked, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("protolens.tables.making.evaluate", evaluate_and_interrupt)
+        assert main(["table", "small.toml"]) == 1
+    said = capsys.readouterr().err
+    assert "stopping after this step" in said
+    sentence = "cell 1 of 4, net-0: stopped after the evaluation; nothing is lost, `protolens table small.toml` goes on"
+    assert sentence in said
+    assert [path.exists() for path in answers] == [True, False]
+    assert main(["table", "small.toml"]) == 0
+    assert answers[1].exists()
 
 
 def test_a_finished_table_does_nothing_the_second_time(copied, capsys):

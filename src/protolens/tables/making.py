@@ -52,14 +52,15 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
         return content
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} cells are done")
+    content = write_table(table, entries, file, out)  # tells of an unknown figure, if there is a run to ask
     with stop_politely() as asked:
         for number in waiting:
             about = f"cell {number + 1} of {len(cells)}, {cells[number].folder.name}"
             entries[number] = attempt(cells[number], about, asked, file)
             later = [cells[other] for other in waiting if other > number]
             say(f"{about}: {said_of(entries[number])}{left(later, entries)}")
-            write_table(table, entries, file, out)
-    return write_table(table, entries, file, out)
+            content = write_table(table, entries, file, out)
+    return content
 
 
 def written(table: Table, entries: Sequence[Mapping[str, Any]], stem: Path) -> dict[str, Any]:
