@@ -169,6 +169,25 @@ def test_distances_and_leads_are_those_computed_slowly(runs):
     assert torch.equal(seen.wins.argmax(dim=1), evidence.similarity.argmax(dim=1))
 
 
+def test_the_image_that_a_prototype_was_taken_from_does_not_count_as_its_use(runs, tmp_path):
+    """A centre moved onto the code of one image of its class wins that image, and the doctor leaves it out."""
+    run, data = runs("kmex"), open_data(runs("kmex").config.data)
+    model = run.model()
+    number = next(i for i, k in enumerate(data.training.labels.tolist()) if k == 2)
+
+    def project(model):
+        model.prototypes.vectors[6] = model.code(to_float(data.training.take(torch.tensor([number])), "cpu"))[0]
+        model.provenance[6] = replace(model.provenance[6], index=number)
+
+    run = planted(run, tmp_path / "projected", project)
+    model = run.model()
+    patient = patient_of(model, see(model, (data.training, data.validation), 0), data)
+    assert patient.seen.wins[number, 6] == 1
+    assert patient.source.tolist() == [number if j == 6 else -1 for j in range(30)]
+    assert patient.wins[number, 6] == 0
+    assert patient.wins.sum() == patient.seen.wins.sum() - 1
+
+
 def test_what_makes_no_sense_is_not_asked(runs):
     asked = {name: doctor(runs(name))["kinds"] for name in ("flint", "prototypedl", "protopnet")}
     assert "rows of a linear layer" in asked["flint"]["out-of-distribution"]["not_asked"]

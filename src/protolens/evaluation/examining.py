@@ -19,6 +19,7 @@ from protolens.data import DataSet, Images, open_data, to_float
 from protolens.data.pictures import to_png
 from protolens.evaluation.background import NEAREST, WINDOW, background_of_places, middles
 from protolens.evaluation.findings import KINDS, Finding, Patient, find, reasons_not_to_ask
+from protolens.evaluation.illnesses import COINCIDE
 from protolens.evaluation.mends import mends_of
 from protolens.evaluation.promises import shows_class_of
 from protolens.evaluation.seeing import Seen, see
@@ -92,8 +93,15 @@ def patient_of(model: PrototypeModel, seen: Seen, data: DataSet) -> Patient:
     ground = expected = None
     if seen.places is not None and seen.grid is not None and not data.training.has_masks:
         ground, expected = grounds(seen, nearest, data)
+    source = sources(model, seen)
+    projected = (source >= 0).nonzero().flatten()
+    wins = seen.wins.clone()
+    # a prototype is always the most similar one to its own image, which says nothing of its use
+    wins[source[projected], projected] = 0
     return Patient(
         seen=seen,
+        wins=wins,
+        source=source,
         vectors=model.prototypes.vectors.detach().cpu(),
         weights=model.prototype_weights().cpu(),
         class_of=class_of,
@@ -108,6 +116,18 @@ def patient_of(model: PrototypeModel, seen: Seen, data: DataSet) -> Patient:
         marked=data.training.has_marks,
         masked=data.training.has_masks,
     )
+
+
+def sources(model: PrototypeModel, seen: Seen) -> Tensor:
+    """The training image that each prototype is a code of, as projection makes it: [P], -1 for other prototypes.
+
+    That of its provenance, where its nearest code is a hundred times nearer than codes are to each other.
+    """
+    numbers = torch.tensor([-1 if origin is None else origin.index for origin in model.provenance])
+    if seen.nearest is None or seen.usual_nearest is None or len(numbers) != len(seen.nearest):
+        return torch.full((seen.wins.shape[1],), -1)
+    usual = seen.usual_nearest.median() if len(seen.usual_nearest) else torch.inf
+    return torch.where(seen.nearest <= COINCIDE * usual, numbers, -1)
 
 
 def grounds(seen: Seen, nearest: Tensor, data: DataSet) -> tuple[Tensor, float]:
@@ -139,7 +159,7 @@ def pictures(folder: Path, finding: Finding, patient: Patient, data: DataSet) ->
     seen, prototype = patient.seen, finding.prototype
     numbers = patient.nearest[:SHOWN, prototype]
     if finding.kind == "class-mixed":
-        strange = (seen.wins[:, prototype] * ~patient.own[:, prototype] > 0).nonzero().flatten()
+        strange = (patient.wins[:, prototype] * ~patient.own[:, prototype] > 0).nonzero().flatten()
         numbers = strange[seen.similarity[strange, prototype].argsort(descending=True, stable=True)[:SHOWN]]
     return [picture(folder, seen, prototype, number, data) for number in numbers.tolist()]
 

@@ -32,6 +32,8 @@ class Patient:
     """A model's prototypes and what was seen of them, on the CPU: N images, P prototypes, K classes."""
 
     seen: Seen
+    wins: Tensor  # [N, P], how much of each image a prototype wins, without the image that it is a code of
+    source: Tensor  # [P], number of the image that a prototype is a code of, after projection; -1 for the others
     vectors: Tensor  # [P, D]
     weights: Tensor  # [P, K]
     class_of: Tensor  # [P]
@@ -114,9 +116,10 @@ def never_used(patient: Patient) -> Iterator[Finding]:
     """Prototypes that win nothing."""
     seen, images = patient.seen, len(patient.seen.labels)
     leads = seen.leads.sum(dim=0)
-    for j in (seen.wins.sum(dim=0) == 0).nonzero().flatten().tolist():
+    for j in (patient.wins.sum(dim=0) == 0).nonzero().flatten().tolist():
+        but = " but the one that it was taken from" if patient.source[j] >= 0 else ""
         said = {
-            "similarity": f"Every one of {images:,} images is more like another prototype",
+            "similarity": f"Every one of {images:,} images{but} is more like another prototype",
             "places": f"Every place of {images:,} images is more like another prototype",
             "contribution": f"It adds most to the decision about none of {images:,} images",
         }[seen.by]
@@ -146,9 +149,9 @@ def strangers(patient: Patient) -> Iterator[Finding]:
 def mixed(patient: Patient) -> Iterator[Finding]:
     """Prototypes that win images of other classes; where an image can show several, fewer of theirs than chance."""
     seen = patient.seen
-    share, won = shares_of_own(seen.wins, patient.own), seen.wins.sum(dim=0)
+    share, won = shares_of_own(patient.wins, patient.own), patient.wins.sum(dim=0)
     expected = patient.own.double().mean(dim=0)
-    columns = (share, won, expected, *strongest_stranger(seen.wins, patient.shown, patient.class_of))
+    columns = (share, won, expected, *strongest_stranger(patient.wins, patient.shown, patient.class_of))
     for j, row in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         figure, count, chance, other, theirs = row
         if not count:

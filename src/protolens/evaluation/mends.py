@@ -33,16 +33,21 @@ def converted(run: Run) -> str:
 
 
 def change_of_number(run: Run, change: int) -> str:
-    """The setting of so many prototypes more, or fewer; of each class where classes have their own."""
-    model, name = run.config.model, str(run.config.model["name"])
+    """The setting of so many prototypes more, or fewer; of each class alike where classes have their own."""
+    model, whole = run.config.model, len(run.prototypes)
+    name = str(model["name"])
     if name in NUMBERS:
-        return f"--model.{NUMBERS[name]} {max(1, len(run.prototypes) + change)}"
+        return f"--model.{NUMBERS[name]} {max(1, whole + change)}"
     per_class = model["per_class"]
-    step = 1 if change > 0 else -1
     if isinstance(per_class, int):
-        return f"--model.per_class {max(1, per_class + step)}"
-    numbers = ", ".join(str(max(1, number + step)) for number in per_class)
-    return f"--model.per_class '[{numbers}]'"
+        return f"--model.per_class {changed(per_class, change / whole)}"
+    return f"--model.per_class '[{', '.join(str(changed(number, change / whole)) for number in per_class)}]'"
+
+
+def changed(number: int, share: float) -> int:
+    """A number by a share of it more or less, but by 1 at least, and 1 or more."""
+    step = max(1, round(abs(share) * number))
+    return max(1, number + step if share > 0 else number - step)
 
 
 def other_network(run: Run) -> str:
@@ -69,8 +74,8 @@ def of_unused(run: Run, sick: int) -> str:
     if name in OF_LAST_LAYER:
         balanced = again(run, "--train.class_weights balanced")
         return f"Its class is never said; let rare classes count more: {balanced}"
-    if name in ("kmex", "concepts"):
-        return f"Ask for fewer centres: {again(run, change_of_number(run, -sick))}"
+    if name in ("kmex", "concepts", "protopnet"):  # elimination counts the patch that a prototype was taken from
+        return f"Ask for fewer prototypes: {again(run, change_of_number(run, -sick))}"
     last = run.facts["stages"][-1]["name"]
     setting = f"--stages.{last}.then.eliminate '{{}}'"
     return f"Drop it at the end of training: {again(run, setting)}"

@@ -46,9 +46,10 @@ ILLNESSES = {
     ),
     "never-used": Illness(
         "Which are never used?", "is never used", "are never used",
-        "A prototype that is the most similar one to no image explains nothing that people see, and may still decide: "
-        "a breach of transparency (Gautam et al. 2024). Where similarities have no common scale, one that adds most to "
-        "no decision; where every place counts, one that no place is most like.",
+        "A prototype that is the most similar one to no image, but for the one that it was taken from, explains "
+        "nothing that people see, and may still decide: a breach of transparency (Gautam et al. 2024). Where "
+        "similarities have no common scale, one that adds most to no decision; where every place counts, one that no "
+        "place is most like.",
         "decisions to which it adds most",
     ),
     "out-of-distribution": Illness(
