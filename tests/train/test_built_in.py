@@ -10,7 +10,8 @@ from protolens.errors import ProtolensError
 from protolens.files import read_json
 from protolens.models import build_model
 from protolens.train import convert, fit
-from protolens.train.built_in import compare, draw_balanced
+from protolens.train.built_in import Beside, draw_balanced
+from protolens.train.tracing import trace
 from tests.conftest import digits_run, make_task
 
 
@@ -31,7 +32,9 @@ def test_nearest_images_and_the_unit_equal_those_of_a_plain_loop(monkeypatch):
     model = build_model({"name": "kmex", "per_class": [2, 1, 1, 3]}, make_task(size=(12, 12)), 0)
     model.keep(torch.tensor([0, 1, 2, 4, 5, 6]))  # a class whose images are all alike may lose some
     built_in, sample = model.built_in_prototypes(), torch.tensor([3, 11, 36])
-    found = compare(model, built_in, images, sample)
+    beside = Beside(model, built_in, len(images), sample)
+    trace(model, images, beside.see)
+    found = beside.told()
     with torch.no_grad():
         codes = [model.code(images.take(torch.tensor([i])) / 255)[0] for i in range(37)]
     for k, row in enumerate(built_in.detach()):

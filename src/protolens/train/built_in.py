@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from protolens.config import RunConfig, seed_of
-from protolens.data import Images, plain_batches
+from protolens.data import Images
 from protolens.data.pictures import to_png
 from protolens.files import write_bytes, write_json
-from protolens.models import PrototypeModel, evaluation_mode
+from protolens.models import PrototypeModel
 from protolens.train.planes import bent_plane, plane_of_distances, plane_of_dot_products
-from protolens.train.validation import batch_for
 
 SAMPLE = 2000  # images whose codes are drawn
 
@@ -42,31 +41,39 @@ class Comparison:
     codes: Tensor  # [n, D], of the images in the sample
 
 
-@torch.inference_mode()
-def compare(model: PrototypeModel, built_in: Tensor, images: Images, sample: Tensor) -> Comparison:
-    """Compare every image with both kinds of prototypes, without augmentation, in evaluation mode.
+class Beside:
+    """Compares the codes of images, batch by batch, with both kinds of prototypes.
 
-    built_in: [K, D]; sample: positions of images in order, [n], whose codes are kept.
+    built_in: [K, D]; images: how many there are; sample: positions of images in order, [n], whose codes are kept.
     """
-    found, class_of = model.prototypes.vectors, model.class_of()
-    best = torch.full((2 * len(built_in) + len(found),), -torch.inf, device=model.device)
-    index = torch.zeros(len(best), dtype=torch.long, device=model.device)
-    wanted = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, sample, True).to(model.device)
-    codes, seen, total, counted = [], 0, 0.0, 0
-    with evaluation_mode(model):
-        for batch in plain_batches(images, batch_for(images), model.device):
-            code = model.code(batch.images)
-            apart = distances(code, found)
-            score, where = torch.cat([code @ built_in.T, -distances(code, built_in), -apart], dim=1).max(dim=0)
-            index = torch.where(score > best, where + seen, index)
-            best = torch.maximum(score, best)
-            own = own_distance(apart, batch.labels, class_of)
-            total, counted = total + float(own.sum()), counted + len(own)
-            codes.append(code[wanted[seen : seen + len(code)]].cpu())
-            seen += len(code)
-    of, at = (values.cpu().split([len(built_in), len(built_in), len(found)]) for values in (best, index))
-    nearest = (Nearest(at[0], of[0]), Nearest(at[1], -of[1]), Nearest(at[2], -of[2]))
-    return Comparison(*nearest, total / max(1, counted), torch.cat(codes))
+
+    def __init__(self, model: PrototypeModel, built_in: Tensor, images: int, sample: Tensor):
+        self.built_in, self.found, self.class_of = built_in, model.prototypes.vectors, model.class_of()
+        self.best = torch.full((2 * len(built_in) + len(self.found),), -torch.inf, device=model.device)
+        self.index = torch.zeros(len(self.best), dtype=torch.long, device=model.device)
+        self.wanted = torch.zeros(images, dtype=torch.bool).index_fill_(0, sample, True).to(model.device)
+        self.codes: list[Tensor] = []
+        self.own: list[Tensor] = []
+        self.seen = 0
+
+    @torch.inference_mode()
+    def see(self, code: Tensor, labels: Tensor) -> None:
+        """The next images: codes [B, D] and labels [B]."""
+        apart = distances(code, self.found)
+        score, where = torch.cat([code @ self.built_in.T, -distances(code, self.built_in), -apart], dim=1).max(dim=0)
+        self.index = torch.where(score > self.best, where + self.seen, self.index)
+        self.best = torch.maximum(score, self.best)
+        self.own.append(own_distance(apart, labels, self.class_of).double())
+        self.codes.append(code[self.wanted[self.seen : self.seen + len(code)]].cpu())
+        self.seen += len(code)
+
+    def told(self) -> Comparison:
+        """What all of them were like."""
+        parts = [len(self.built_in), len(self.built_in), len(self.found)]
+        of, at = (values.cpu().split(parts) for values in (self.best, self.index))
+        nearest = (Nearest(at[0], of[0]), Nearest(at[1], -of[1]), Nearest(at[2], -of[2]))
+        own = torch.cat(self.own)
+        return Comparison(*nearest, float(own.sum()) / max(1, len(own)), torch.cat(self.codes))
 
 
 def distances(codes: Tensor, vectors: Tensor) -> Tensor:
@@ -91,13 +98,19 @@ def draw_balanced(labels: Tensor, most: int, seed: int) -> Tensor:
     return torch.cat(drawn).sort().values
 
 
-def write_built_in(folder: Path, model: PrototypeModel, images: Images, digest: str, run: RunConfig) -> None:
-    """Write built_in.json, and the nearest image of each built-in prototype; nothing for a model without such."""
+def begin_beside(model: PrototypeModel, images: Images, seed: int) -> Beside | None:
+    """What compares these images with the model's prototypes and with those built in; None where there are none."""
     built_in = model.built_in_prototypes()
     if built_in is None:
-        return
-    sample = draw_balanced(images.labels, SAMPLE, seed_of(run.seed, "map of codes"))
-    compared = compare(model, built_in, images, sample)
+        return None
+    return Beside(model, built_in, len(images), draw_balanced(images.labels, SAMPLE, seed_of(seed, "map of codes")))
+
+
+def write_built_in(
+    folder: Path, model: PrototypeModel, images: Images, beside: Beside, digest: str, run: RunConfig
+) -> None:
+    """Write built_in.json, and the nearest image of each built-in prototype. beside: has seen all the images."""
+    built_in, compared, sample = beside.built_in, beside.told(), beside.wanted.nonzero().flatten().cpu()
     prototypes = model.prototypes.vectors.detach().cpu()
     both = torch.cat([built_in.detach().cpu(), prototypes])
     how = run.train.map_of_codes

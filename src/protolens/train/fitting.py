@@ -24,7 +24,7 @@ from protolens.models import (
 )
 from protolens.nn import OfPixels
 from protolens.train.afterwards import check_afterwards, follow_stage
-from protolens.train.built_in import write_built_in
+from protolens.train.built_in import begin_beside, write_built_in
 from protolens.train.checkpoint import Position
 from protolens.train.device import keep_freed_memory
 from protolens.train.embedding import FOLDER
@@ -132,11 +132,13 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
 def finish(training: Training, stages: list[Stage], position: Position, made: dict[str, Any]) -> None:
     """Write the model, its prototypes, and last of all run.json: with it the run is finished."""
     model, images, folder = training.model.eval(), training.data.training, training.record.folder
-    found = trace(model, images)
+    beside = begin_beside(model, images, training.run.seed)
+    found = trace(model, images, beside.see if beside else None)
     model.provenance = provenance(model, found, images)
     digest = state_digest(model)
     write_prototypes(folder, model, found, images, digest)
-    write_built_in(folder, model, images, digest, training.run)
+    if beside:
+        write_built_in(folder, model, images, beside, digest, training.run)
     save_model(model, folder / "model.safetensors", training.data.digests)
     parameters = sum(p.numel() for p in model.parameters())
     facts: dict[str, Any] = {

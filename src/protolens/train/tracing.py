@@ -1,5 +1,6 @@
 """Where each prototype stands among the training images: who is nearest, who uses it, how near an image usually is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,11 @@ class Trace:
 
 
 @torch.inference_mode()
-def trace(model: PrototypeModel, images: Images) -> Trace:
-    """Compare every image of a split with every prototype, without augmentation, in evaluation mode."""
+def trace(model: PrototypeModel, images: Images, see: Callable[[Tensor, Tensor], None] | None = None) -> Trace:
+    """Compare every image of a split with every prototype, without augmentation, in evaluation mode.
+
+    see: is shown the codes and labels of each batch too.
+    """
     prototypes, classes = len(model.prototypes), len(model.task.classes)
     nearest = torch.zeros(prototypes, dtype=torch.long, device=model.device)
     similarity = torch.full((prototypes,), -torch.inf, device=model.device)
@@ -42,6 +46,8 @@ def trace(model: PrototypeModel, images: Images) -> Trace:
     with evaluation_mode(model):
         for batch in plain_batches(images, batch_for(images), model.device):
             evidence = model.evidence(batch.images)
+            if see is not None:
+                see(evidence.code, batch.labels)
             like = evidence.similarity
             if evidence.distance is not None:
                 distance = torch.minimum(distance, evidence.distance.amin(dim=0))
