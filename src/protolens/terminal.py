@@ -140,7 +140,11 @@ def show_comparison(found: Mapping[str, Any]) -> None:
     """A line a kind of run, and a sentence for each two of them."""
     kinds = found["kinds"]
     columns = {name: head for name, head in COLUMNS.items() if any(name in kind["figures"] for kind in kinds)}
-    table = Table("", "runs", *columns.values(), title=f"{found['data']}: {found['images']:,} test images")
+    table = Table(title=f"{found['data']}: {found['images']:,} test images")
+    # names may begin alike: they are broken, not cut
+    table.add_column("", overflow="fold")
+    for head in ("runs", *columns.values()):
+        table.add_column(head)
     for kind in kinds:
         cells = [_mean(kind["figures"].get(name)) for name in columns]
         table.add_row(kind["name"], str(len(kind["runs"])), *cells)

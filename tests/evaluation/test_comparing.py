@@ -14,6 +14,7 @@ from protolens.evaluation.answers import FILE, read_answers
 from protolens.evaluation.comparing import difference_of, name_of, sentence
 from protolens.evaluation.scores import Difference
 from protolens.report import write_compared
+from protolens.terminal import show_comparison
 from protolens.train import Run, convert, fit
 from tests.conftest import digits_run
 
@@ -148,3 +149,12 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(runs, tmp_path):
     evaluate(other)
     with pytest.raises(ProtolensError, match="was evaluated on other test images than"):
         compare([runs["box-0"], other])
+
+
+def test_names_that_begin_alike_are_told_apart_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = ["digits-prototypedl", "digits-prototypedl-kmex"]
+    kinds = [{"name": name, "runs": ["a"], "figures": {"accuracy": {"mean": 0.9, "spread": None}}} for name in names]
+    show_comparison({"data": "digits", "images": 359, "kinds": kinds, "pairs": []})
+    said = "".join(line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line)
+    assert said == "".join(names)
