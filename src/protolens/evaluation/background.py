@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from protolens.data import Images
+from protolens.evaluation.parts import REGION
 from protolens.train import batch_for
 
 NEAREST = 10  # images by which a prototype is judged
 MOST = 0.5  # of them: from more on it is called background
-WINDOW = 72 / 224  # side of a window, as a share of the image's
 DIRECTIONS = 360
 TOGETHER = 100  # images whose places are compared with all directions at a time
 ROUNDING = 1e-4  # standard deviation of pixels in [0, 1] that is none
@@ -46,7 +46,7 @@ def detail_of_windows(images: Tensor, grid: tuple[int, int]) -> Tensor:
     images: [B, C, H, W] in [0, 1]; grid: h, w. A window is cut at the edge of the image.
     """
     values = images.double()
-    sides = tuple(2 * (max(3, ceil(WINDOW * side)) // 2) + 1 for side in values.shape[2:])
+    sides = tuple(2 * (max(3, ceil(REGION * side)) // 2) + 1 for side in values.shape[2:])
     halves = (sides[0] // 2, sides[1] // 2)
 
     def mean(pixels: Tensor) -> Tensor:
@@ -77,6 +77,6 @@ def background_of_places(images: Images, some: Tensor, grid: tuple[int, int]) ->
         return torch.cat([plain(detail_of_windows(images.take(part) / 255, grid)) for part in batches])
     down, across = torch.meshgrid(middles(grid[0], height), middles(grid[1], width), indexing="ij")
     points = torch.stack([across, down], dim=2).view(-1, 2)
-    reach = WINDOW * min(height, width) / 2
+    reach = REGION * min(height, width) / 2
     found = [off_object(points, *images.marks(part), reach) for part in some.split(TOGETHER)]
     return torch.cat(found).view(len(some), *grid)

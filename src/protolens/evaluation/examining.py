@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from protolens.data import DataSet, Images, open_data, to_float
 from protolens.data.pictures import to_png
-from protolens.evaluation.background import NEAREST, WINDOW, background_of_places, middles
+from protolens.evaluation.background import NEAREST, background_of_places, middles
 from protolens.evaluation.findings import KINDS, Finding, Patient, find, reasons_not_to_ask
 from protolens.evaluation.illnesses import COINCIDE
 from protolens.evaluation.mends import mends_of
+from protolens.evaluation.parts import REGION
 from protolens.evaluation.promises import shows_class_of
 from protolens.evaluation.seeing import Seen, see
 from protolens.files import write_bytes, write_json
@@ -184,7 +185,7 @@ def window(place: int, grid: Sequence[int], size: Sequence[int], scale: float) -
     """The window around a place in pixels of a picture: left, top, right, bottom. size: of the image."""
     row, column = divmod(place, grid[1])
     middle = (float(middles(grid[1], size[1])[column]), float(middles(grid[0], size[0])[row]))
-    halves = (WINDOW * size[1] / 2, WINDOW * size[0] / 2)
+    halves = (REGION * size[1] / 2, REGION * size[0] / 2)
     first = [round(scale * max(0.0, at - half)) for at, half in zip(middle, halves, strict=True)]
     last = [round(scale * min(side, at + half)) for at, half, side in zip(middle, halves, reversed(size), strict=True)]
     return [*first, *last]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protolens.evaluation import METRICS, REFUSED_OF
+from protolens.evaluation.metric import HIGHER, LOWER, NEITHER
 from protolens.files import write_text
 from protolens.report.about import path_of
 from protolens.report.charts import ACCENT, INK, MUTED, TEXT, Chart, set_height, to_svg
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 X, Y = "diversity.vendi_score.distance", "diversity.attribute_entropy"
-HIGHER, LOWER, NEITHER = 1, -1, 0
 
 
 def hundredths(share: float) -> str:
@@ -144,6 +144,7 @@ GROUPS = (
                "them, in nats", LOWER, thousandths),
     )),
 )  # fmt: skip
+COLUMNS = {column.figure: column for group in GROUPS for column in group.columns}
 
 
 def write_compared(
@@ -193,8 +194,9 @@ def groups_of(found: Mapping[str, Any], figures: Sequence[str] = ()) -> list[dic
     figures: dotted names of the columns that are wanted, none for all; what GROUPS does not know stands last.
     """
     kinds = found["kinds"]
-    named = {column.figure for group in GROUPS for column in group.columns}
-    others = tuple(column_of(figure) for figure in figures if figure not in named and not figure.startswith(REFUSED_OF))
+    others = tuple(
+        column_of(figure) for figure in figures if figure not in COLUMNS and not figure.startswith(REFUSED_OF)
+    )
     groups = []
     for group in (*GROUPS, Group("others", "What else was asked for?", others)):
         asked = (*group.columns, *(strangers(found) if group.name == "doubt" else ()))
@@ -208,10 +210,8 @@ def groups_of(found: Mapping[str, Any], figures: Sequence[str] = ()) -> list[dic
 
 def column_of(figure: str) -> Column:
     """The column of a figure: that of GROUPS, else one with what the metric of its last name says of itself."""
-    for group in GROUPS:
-        for column in group.columns:
-            if column.figure == figure:
-                return column
+    if figure in COLUMNS:
+        return COLUMNS[figure]
     metric = METRICS.get(figure.rpartition(".")[2])
     if metric is None:
         return Column(figure, figure, "as evaluation.json has it", NEITHER, thousandths)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from protolens.evaluation.illnesses import PURE
 from protolens.report.numbers import count, counted, fixed, percent, signed, three
 from protolens.report.patches import Patch, read_patch
 from protolens.report.pictures import Album, Picture
 from protolens.report.several import shows
 from protolens.train import Run
 
-PURE = 0.8  # a prototype is called mixed when less than this share of its images is of one class
 WEIGHT = 2  # decimals of a weight
 LEVELS = 4  # of shade for each sign of a weight
 MEND = "the run folder is damaged, make the run again with `protolens fit`"

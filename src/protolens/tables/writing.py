@@ -12,7 +12,7 @@ from protolens.evaluation import compare_some, to_csv
 from protolens.evaluation.comparing import over_runs
 from protolens.files import read_json, write_json, write_text
 from protolens.report import write_compared
-from protolens.report.compared import GROUPS, column_of
+from protolens.report.compared import COLUMNS, column_of
 from protolens.tables.markdown import to_markdown
 from protolens.tables.plan import Table, as_part_of_a_name, flat_goals
 from protolens.tables.rows import find, make_row
@@ -74,8 +74,7 @@ def refuse_unknown_figures(found: Sequence[Mapping[str, Any]], wanted: Sequence[
     """Raise ProtolensError for a figure that neither the page of `compare` nor any of these runs knows."""
     if not found:
         return
-    known = {column.figure for group in GROUPS for column in group.columns}
-    known |= {name for each in found for kind in each["kinds"] for name in kind["figures"]}
+    known = COLUMNS.keys() | {name for each in found for kind in each["kinds"] for name in kind["figures"]}
     for name in wanted:
         if name not in known:
             raise ProtolensError(f"{file.name}: {name} is no figure of these runs{did_you_mean(name, known)}")
@@ -88,7 +87,7 @@ def rows_of(
     goals: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, Any]]:
     """The rows of one set of images as docs/results keeps them: the figures that are shown, and those with a goal."""
-    shown = figures or [column.figure for group in GROUPS for column in group.columns]
+    shown = figures or list(COLUMNS)
     of_run = {entry["run"]: entry for entry in entries}
     rows = []
     for kind in found["kinds"]:
