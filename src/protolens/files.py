@@ -53,3 +53,8 @@ def read_json(path: Path) -> Any:
         raise ProtolensError(f"{path} does not exist") from None
     except (ValueError, OSError) as error:
         raise ProtolensError(f"{path} cannot be read ({error})") from error
+
+
+def as_part_of_a_name(name: str) -> str:
+    """Words that may name a file, a network or a data set, such as folder:PATH, as a part of a folder's or file's."""
+    return name.replace(":", "-").replace("/", "-").strip("-.")

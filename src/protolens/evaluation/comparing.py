@@ -229,7 +229,7 @@ def entry(name: str, runs: Sequence[Compared], figures: Sequence[Mapping[str, fl
 def over_runs(values: Sequence[float | None]) -> dict[str, Any]:
     """Values with their mean and sample standard deviation; None where a run has no value."""
     known = [value for value in values if value is not None]
-    whole = len(known) == len(values)
+    whole = bool(known) and len(known) == len(values)
     return {
         "values": list(values),
         "mean": mean(known) if whole else None,

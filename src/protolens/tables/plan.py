@@ -10,6 +10,7 @@ from annotated_types import MinLen
 
 from protolens.config import RunConfig, build, merge, option, read_recipe, read_run
 from protolens.errors import ProtolensError, did_you_mean
+from protolens.files import as_part_of_a_name
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,6 @@ def cells_of(table: Table) -> list[Cell]:
                 place, own = folder.with_name(f"{folder.name}-{to}"), table.settings.get(to, {})
                 cells.append(Cell(recipe, told, seed, place, own, to, folder))
     return cells
-
-
-def as_part_of_a_name(data: str) -> str:
-    """The name of a data set, such as folder:PATH, as a part of the name of a folder or file."""
-    return data.replace(":", "-").replace("/", "-").strip("-.")
 
 
 def name_of_recipe(recipe: str) -> str:

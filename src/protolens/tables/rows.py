@@ -1,8 +1,10 @@
 """A row of a table of results: a figure of a recipe over seeds."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
+
+from protolens.evaluation.comparing import over_runs
 
 
 def find(content: Mapping[str, Any], path: str) -> float:
@@ -32,19 +34,16 @@ def make_row(
     values: of each seed, or of each two; made: the training "seconds" and the "commit" of each run, None where they
     are not known; better: -1 where the goal is the largest mean that will do.
     """
-    whole = None not in values and bool(values)
-    average = mean(value for value in values if value is not None) if whole else None
+    whole = over_runs(values)
     known = [one["seconds"] for one in made if one["seconds"] is not None]
     return {
         "recipe": recipe,
         "data": data,
         "seeds": list(seeds),
         "metric": metric,
-        "values": list(values),
-        "mean": average,
-        "spread": stdev(value for value in values if value is not None) if whole and len(values) > 1 else None,
+        **whole,
         "goal": goal,
-        "met": None if goal is None or average is None else better * average >= better * goal,
+        "met": None if goal is None or whole["mean"] is None else better * whole["mean"] >= better * goal,
         "seconds": round(mean(known), 1) if known else None,
         "commit": ", ".join(sorted({one["commit"] or "unknown" for one in made})),
     }

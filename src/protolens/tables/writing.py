@@ -10,11 +10,11 @@ from protolens.config import to_mapping
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.evaluation import compare_some, to_csv
 from protolens.evaluation.comparing import over_runs
-from protolens.files import read_json, write_json, write_text
+from protolens.files import as_part_of_a_name, read_json, write_json, write_text
 from protolens.report import write_compared
 from protolens.report.compared import COLUMNS, column_of
 from protolens.tables.markdown import to_markdown
-from protolens.tables.plan import Table, as_part_of_a_name, flat_goals
+from protolens.tables.plan import Table, flat_goals
 from protolens.tables.rows import find, make_row
 
 Entry = Mapping[str, Any]

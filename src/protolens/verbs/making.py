@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protolens.config import merge
 from protolens.errors import ProtolensError
+from protolens.files import as_part_of_a_name
 from protolens.verbs.shared import given_only, leads, next_words, tell
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def default_name(recipe: str | None, config: Any) -> str:
     """The folder's name where none is given."""
     if recipe:
         return Path(recipe).stem
-    return _plain(f"{config.data.name}-{config.model['name']}")
+    return as_part_of_a_name(f"{config.data.name}-{config.model['name']}")
 
 
 def converted_name(network: str, data: str | None, to: str) -> Path:
@@ -185,9 +186,4 @@ def converted_name(network: str, data: str | None, to: str) -> Path:
     run = Path(network)
     if run.exists() or ":" not in network:
         return run.parent / f"{run.name}-{to}"
-    return Path("runs") / _plain(f"{data or 'digits'}-{network}-{to}")
-
-
-def _plain(name: str) -> str:
-    """Words that may name a file or a network as the name of a folder."""
-    return name.replace(":", "-").replace("/", "-").strip("-.")
+    return Path("runs") / as_part_of_a_name(f"{data or 'digits'}-{network}-{to}")
