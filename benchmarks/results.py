@@ -98,13 +98,14 @@ def convert_seed(recipe: str, seed: int) -> dict[str, Any]:
     return content
 
 
-def run_seed(recipe: str, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def run_seed(recipe: str | Path, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Train, unless it is done, and evaluate; returns the figures, the training time and the commit.
 
+    recipe: its name, or a TOML file, by whose name the run is called.
     A finished run is taken as it is, even if recipes have got more settings since: its commit stands beside it.
     """
     config, where = read_run(recipe, {"seed": seed, **(changes or {})})
-    folder = ROOT / "runs" / "results" / f"{recipe}-{seed}"
+    folder = ROOT / "runs" / "results" / f"{Path(recipe).stem}-{seed}"
     if not (folder / "commit").exists():
         write_text(folder / "commit", commit())
     finished = (folder / "run.json").exists()

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -56,6 +57,7 @@ CHANGES, NOISES = 5, 50  # of an image for its sensitivity and its infidelity
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 KEPT = 0.2  # share of the pixels that seeds/003 keeps
 FILLINGS: tuple[Filling, ...] = get_args(Filling)
+REMOVED: tuple[Filling, ...] = ("mean", "inpaint")  # what stands for pixels that are taken away
 POINTED = ("in_box", "at_parts")
 REACH = 15 / 224  # of the shorter side: so near a highest pixel has to be to a part (Zhang et al. 2018 take 15 pixels)
 BATCH = 50
@@ -263,6 +265,14 @@ class Look:
         seen = self.images if images is None else images
         return attribute(model or self.model, seen, self.targets, method, self.asked.seed, **options)
 
+    @cached_property
+    @torch.no_grad()
+    def nothing(self) -> dict[Filling, Tensor]:
+        """What is said where no pixel is kept, by filling: [1, B, K] each. The same for every map, so asked once."""
+        answer, order = in_precision(self.model, self.asked.precision), ranks(self.images[:, 0])
+        with evaluation_mode(self.model):
+            return {name: said_when_kept(answer, self.images, order, [0], name, self.asked.seed) for name in FILLINGS}
+
     def right(self, logits: Tensor) -> Tensor:
         """Whether an image's classes are said: [..., B, K] -> [..., B]."""
         several = self.model.task.several
@@ -288,10 +298,16 @@ class Look:
         between what is right without the lowest and without the highest pixels, inpainted [B].
         """
         order, answer = ranks(maps, self.asked.seed), in_precision(self.model, self.asked.precision)
-        given = (self.images, order, SHARES)
+        given = (self.images, order, SHARES[1:-1])
+        whole, nothing = self.whole[None], self.nothing
         with evaluation_mode(self.model):
-            kept = {name: said_when_kept(answer, *given, name, self.asked.seed) for name in FILLINGS}
-            removed = {name: said_when_removed(answer, *given, name, self.asked.seed) for name in ("mean", "inpaint")}
+            kept, removed = {}, {}
+            for name in FILLINGS:
+                said = said_when_kept(answer, *given, name, self.asked.seed)
+                kept[name] = torch.cat([nothing[name], said, whole])
+            for name in REMOVED:
+                said = said_when_removed(answer, *given, name, self.asked.seed)
+                removed[name] = torch.cat([whole, said, nothing[name]])
         right = torch.stack([self.right(said) for said in kept.values()])
         without = self.right(removed["inpaint"])
         gap = area(SHARES, right[FILLINGS.index("inpaint")].double()) - area(SHARES, without.double())
