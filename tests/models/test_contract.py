@@ -1,5 +1,6 @@
 """What holds for every registered model, whatever its method."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from protolens.models import (
     save_model,
     state_digest,
 )
+from protolens.models.lastlayer import LastLayer
 
 SIZES = [(28, 28), (32, 32), (8, 8), (17, 23)]
 CHOICES = [
@@ -88,6 +90,20 @@ def names_of(model: PrototypeModel) -> set[str]:
 every_model = pytest.mark.parametrize("choice", CHOICES, ids=name_of)
 
 
+def with_weights(choice: dict[str, object]) -> PrototypeModel:
+    """The model with a head whose weights all differ: some begin at zero."""
+    model, generator = make(choice), torch.Generator().manual_seed(2)
+    for name in ("weight", "head.weight"):
+        if name in dict(model.named_parameters()):
+            model.get_parameter(name).data.normal_(generator=generator)
+    return model
+
+
+def can_lose_prototypes(model: PrototypeModel) -> bool:
+    """Whether its prototypes are other than the rows of its last layer, one a class."""
+    return not isinstance(model, LastLayer)
+
+
 def test_every_registered_model_is_tested():
     assert {choice["name"] for choice in CHOICES} == set(MODELS)
 
@@ -110,6 +126,51 @@ def test_any_number_of_bands_and_any_size_give_logits_and_similarities(choice, b
 def test_contributions_and_bias_sum_to_the_logits(choice, bands):
     model = make(choice, bands)
     evidence = model.evidence(pictures(bands))
+    total = model.contributions(evidence).sum(dim=1) + model.bias()
+    torch.testing.assert_close(total, evidence.logits, atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_the_head_decides_by_its_basis_alone(choice):
+    model, images = with_weights(choice), pictures()
+    basis = model.basis(images)
+    assert basis.shape[:2] == (5, len(model.prototypes))
+    torch.testing.assert_close(model.decide(basis), model(images), atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_without_some_prototypes_the_others_decide_and_files_hold_them(choice, tmp_path: Path):
+    model, images = with_weights(choice), pictures()
+    if not can_lose_prototypes(model):
+        return
+    fewer, kept = copy.deepcopy(model).eval(), torch.tensor([0, len(model.prototypes) - 1])
+    fewer.keep(kept)
+    assert len(fewer.prototypes) == len(fewer.prototype_weights()) == 2
+    assert torch.equal(fewer.prototype_weights(), model.prototype_weights()[kept])
+    torch.testing.assert_close(fewer.decide(model.basis(images)[:, kept]), fewer(images), atol=1e-4, rtol=1e-4)
+    evidence = fewer.evidence(images)
+    total = fewer.contributions(evidence).sum(dim=1) + fewer.bias()
+    torch.testing.assert_close(total, evidence.logits, atol=1e-4, rtol=1e-4)
+    digest = save_model(fewer, tmp_path / "model.safetensors", {})
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert state_digest(loaded) == digest
+    assert torch.equal(loaded(images), fewer(images))
+
+
+@every_model
+def test_a_prototype_that_moves_speaks_for_the_other_class_as_it_did_for_its_own(choice):
+    model = with_weights(choice)
+    if not can_lose_prototypes(model):
+        return
+    before, number = model.prototype_weights().clone(), len(model.prototypes) - 1
+    own = int(model.class_of()[number])
+    to = (own + 1) % 4
+    model.move(number, to)
+    expected = before.clone()
+    expected[number, own], expected[number, to] = before[number, to], before[number, own]
+    assert torch.equal(model.prototype_weights(), expected)
+    assert int(model.class_of()[number]) == to
+    evidence = model.evidence(pictures())
     total = model.contributions(evidence).sum(dim=1) + model.bias()
     torch.testing.assert_close(total, evidence.logits, atol=1e-4, rtol=1e-4)
 

@@ -42,6 +42,22 @@ def bootstrap_interval(values: Tensor, seed: int, level: float = 0.95) -> tuple[
     return float(low), float(high)
 
 
+def exact_difference_interval(gained: int, lost: int, images: int, level: float = 0.95) -> tuple[float, float]:
+    """`bootstrap_interval` of values that are 1 for `gained` images, -1 for `lost` ones, else 0: over all resamples.
+
+    Nothing is drawn: the sum of so many values, each drawn with replacement, has the distribution of one of them
+    convolved with itself so many times, and a Fourier transform makes of that a power.
+    """
+    sums = 2 * images + 1
+    one = torch.zeros(sums, dtype=torch.float64)
+    # of a sum s at position s, that of -s at the end
+    one[0], one[1], one[-1] = images - gained - lost, gained, lost
+    whole = torch.fft.irfft(torch.fft.rfft(one / images) ** images, n=sums).roll(images).cumsum(dim=0)
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = ((torch.searchsorted(whole, ends) - images) / images).tolist()
+    return low, high
+
+
 def area_interval(scores: Tensor, positive: Tensor, level: float = 0.95) -> tuple[float, float]:
     """Interval of the area under the ROC curve, by DeLong et al. 1988, doi:10.2307/2531595; within [0, 1].
 

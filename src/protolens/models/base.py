@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from protolens.config import Stage, Task
 from protolens.data import Batch
-from protolens.nn import HoldsPrototypes, VectorPrototypes
+from protolens.nn import HoldsPrototypes, SpeaksForClasses, VectorPrototypes
 
 
 @dataclass
@@ -106,6 +106,14 @@ class PrototypeModel(nn.Module, ABC):
         """[B, C, H, W] -> logits [B, K]."""
         return self.evidence(images).logits
 
+    def basis(self, images: Tensor) -> Tensor:
+        """All that the head knows of images: [B, P], or [B, P, L] where it hears each of L places."""
+        return self.evidence(images).similarity
+
+    def decide(self, basis: Tensor) -> Tensor:
+        """Logits [B, K] of what `basis` gives; once prototypes are dropped, of the columns of the others."""
+        return basis @ self.prototype_weights() + self.bias()
+
     def bias(self) -> Tensor:
         """What the logits are without any prototype, [K]."""
         return self.prototype_weights().new_zeros(len(self.task.classes))
@@ -158,9 +166,20 @@ class PrototypeModel(nn.Module, ABC):
 
     def keep(self, kept: Tensor) -> None:
         """Drop all prototypes but these. kept: positions in their order, [Q]."""
-        for module in self.children():
+        for module in self.own_parts():
             if isinstance(module, HoldsPrototypes):
                 module.keep(kept)
+
+    def move(self, prototype: int, to: int) -> None:
+        """Let a prototype speak for another class: what it adds to its class and to that one change places."""
+        own = int(self.class_of()[prototype])
+        for module in self.own_parts():
+            if isinstance(module, SpeaksForClasses):
+                module.move(prototype, own, to)
+
+    def own_parts(self) -> Iterator[nn.Module]:
+        """Its modules, but for a model inside, whose prototypes are others."""
+        return (module for module in self.children() if not isinstance(module, PrototypeModel))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's; where the state has fewer prototypes than the model, or one inside it, the others go first."""

@@ -23,7 +23,7 @@ from protolens.errors import ProtolensError
 from protolens.models.base import Evidence
 from protolens.models.reading import NetworkSettings, Places, ReadsNetwork
 from protolens.models.registry import register
-from protolens.nn import Tapped, VectorPrototypes, classification, expanded_distance, find_layer
+from protolens.nn import Tapped, VectorPrototypes, classification, expanded_distance, find_layer, kept_part
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,33 @@ class Concepts(ReadsNetwork):
     def evidence(self, images: Tensor) -> Evidence:
         maps, logits = self.look(images)
         code = self.side_by_side(maps)
-        patches = code.permute(0, 2, 3, 1).flatten(1, 2)
-        distance = expanded_distance(patches, self.prototypes.vectors)
+        distance = self._of_places(code)
         shown = self._assigned(distance)
         share = shown.mean(dim=1)
         places = shown.mT.reshape(len(code), -1, *code.shape[2:])
         return Evidence(
             share @ self.weight + self.intercept, share, code, distance.amin(dim=1).sqrt(), places, predictor=logits
         )
+
+    def _of_places(self, code: Tensor) -> Tensor:
+        """Squared distance of each place to each centre, [B, D, h, w] -> [B, L, P]."""
+        return expanded_distance(code.permute(0, 2, 3, 1).flatten(1, 2), self.prototypes.vectors)
+
+    def basis(self, images: Tensor) -> Tensor:
+        """Squared distances: without a concept its places show the next one."""
+        return self._of_places(self.code(images)).mT
+
+    def decide(self, basis: Tensor) -> Tensor:
+        return self._assigned(basis.mT).mean(dim=1) @ self.weight + self.intercept
+
+    def keep(self, kept: Tensor) -> None:
+        super().keep(kept)
+        self.weight = kept_part(self.weight, kept)
+
+    @torch.no_grad()
+    def move(self, prototype: int, to: int) -> None:
+        own = int(self.class_of()[prototype])
+        self.weight[prototype, [own, to]] = self.weight[prototype, [to, own]]
 
     def alike(self, code: Tensor) -> Tensor:
         """How much each place shows each concept."""

@@ -158,6 +158,22 @@ class KMEx(ReadsNetwork):
     def alike(self, code: Tensor) -> Tensor:
         return self._compare(code)[0]
 
+    def basis(self, images: Tensor) -> Tensor:
+        evidence = self.evidence(images)
+        return evidence.similarity if evidence.maps is None else evidence.maps.flatten(2)
+
+    def decide(self, basis: Tensor) -> Tensor:
+        logits = self._of_classes(basis)
+        return logits if logits.ndim == 2 else logits.mean(dim=2)
+
+    def _of_classes(self, similarity: Tensor) -> Tensor:
+        """What the nearest prototype of each class says, of images or of places: [B, P, ...] -> [B, K, ...]."""
+        slots = slots_of(self.prototypes.class_of, len(self.task.classes))
+        shape = (-1, *[1] * (similarity.ndim - 2))
+        own = similarity[:, slots].masked_fill((slots < 0).view(*slots.shape, *shape[1:]), -torch.inf).amax(dim=2)
+        there = (slots >= 0).any(dim=1).view(shape)
+        return torch.where(there, own / self.temperature, self.bias().view(shape))
+
     def speakers(self, similarity: Tensor) -> Tensor:
         """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
         slots = slots_of(self.prototypes.class_of, len(self.task.classes))
@@ -196,10 +212,7 @@ class KMEx(ReadsNetwork):
         """At each place what each class's nearest prototype adds, and the bias, by the number of places."""
         if evidence.maps is None:
             return None
-        slots = slots_of(self.prototypes.class_of, len(self.task.classes))
-        own = evidence.maps[:, slots].masked_fill((slots < 0)[:, :, None, None], -torch.inf).amax(dim=2)
-        there = (slots >= 0).any(dim=1)[:, None, None]
-        return torch.where(there, own / self.temperature, self.bias()[:, None, None]) / own[0, 0].numel()
+        return self._of_classes(evidence.maps) / evidence.maps[0, 0].numel()
 
     def prototype_weights(self) -> Tensor:
         return F.one_hot(self.prototypes.class_of, len(self.task.classes)) / self.temperature

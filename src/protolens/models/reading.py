@@ -56,9 +56,6 @@ class ReadsNetwork(PrototypeModel):
             f"no layer of {self.network.name} gives maps whose mean over places is its code; name one by {setting}"
         )
 
-    def keep(self, kept: Tensor) -> None:
-        self.prototypes.keep(kept)
-
 
 class Places(nn.Module):
     """The code at each place, [B, C, H, W] -> [B, D, h, w], of a model that tells it."""

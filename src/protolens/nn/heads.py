@@ -1,5 +1,6 @@
 """Transparent heads: from similarities to logits by one weight for each prototype and class."""
 
+import torch
 from torch import Tensor, nn
 
 from protolens.nn.prototypes import kept_part
@@ -12,6 +13,11 @@ class LinearHead(nn.Linear):
         """Drop the weights of all prototypes but these. kept: [Q]."""
         self.weight = kept_part(self.weight, kept, dim=1)
         self.in_features = len(kept)
+
+    @torch.no_grad()
+    def move(self, prototype: int, own: int, to: int, /) -> None:
+        """Let a prototype's weights for two classes change places."""
+        self.weight[[own, to], prototype] = self.weight[[to, own], prototype]
 
 
 class ClassHead(LinearHead):

@@ -42,6 +42,14 @@ class HoldsPrototypes(Protocol):
         """Drop what belongs to all prototypes but these. kept: positions, [Q]."""
 
 
+@runtime_checkable
+class SpeaksForClasses(Protocol):
+    """A part of a model that says for which class a prototype speaks."""
+
+    def move(self, prototype: int, own: int, to: int, /) -> None:
+        """What it has of this prototype for its own class and for another one changes places."""
+
+
 class VectorPrototypes(nn.Module):
     """P free vectors in the code space, `vectors` [P, D]: Xavier-uniform at the start."""
 
@@ -74,6 +82,10 @@ class ClassPrototypes(VectorPrototypes):
         """Drop all vectors but these. kept: [Q]."""
         super().keep(kept)
         self.class_of = self.class_of[kept]
+
+    def move(self, prototype: int, _own: int, to: int, /) -> None:
+        """Give a prototype to another class; those of a class need not stand side by side any more."""
+        self.class_of[prototype] = to
 
 
 def kept_part(parameter: Tensor, kept: Tensor, dim: int = 0) -> nn.Parameter:

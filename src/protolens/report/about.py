@@ -11,12 +11,11 @@ from typing import Any
 from protolens.config import RunConfig, Stage, settings_of, to_mapping, to_toml
 from protolens.models import MODELS, model_class, settings_class
 from protolens.report.numbers import NONE, count, counted, percent, three
-from protolens.train import Run
+from protolens.train import Run, is_uneven
 from protolens.train.progress import duration
 
 BANDS = {1: "grey", 3: "colour"}
 LEAKS = 20  # of which the names are shown
-UNEVEN = 1.5  # a set is called uneven when its largest class has so many times the images of its smallest
 
 
 def name_of(run: Run) -> str:
@@ -62,12 +61,6 @@ def shape_words(data: Mapping[str, Any]) -> str:
     """Width, height and bands of an image in words."""
     bands = BANDS.get(data["bands"], f"{data['bands']} bands")
     return f"{data['width']} × {data['height']} pixels, {bands}"
-
-
-def is_uneven(data: Mapping[str, Any]) -> bool:
-    """Whether some class has many more training images than another."""
-    images = data["splits"]["training"]["per_class"]
-    return max(images) > UNEVEN * min(images)
 
 
 def most_common(data: Mapping[str, Any]) -> str:

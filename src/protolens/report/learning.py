@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from math import isnan, nan
 from typing import Any
 
-from protolens.report.about import is_uneven, settings_rows
+from protolens.report.about import settings_rows
 from protolens.report.charts import Chart, Curve, Marks, line_chart
 from protolens.report.following import followed_rows, whereabouts_section
 from protolens.report.numbers import counted, percent, three
 from protolens.report.several import main_figure_of
-from protolens.train import Run
+from protolens.train import Run, is_uneven
 from protolens.train.progress import duration
 
 ZOOM_FROM = 5  # epochs from which on the last ones are also shown enlarged

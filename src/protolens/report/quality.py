@@ -5,11 +5,12 @@ from math import ceil, log, sqrt
 from typing import Any
 
 from protolens.evaluation import wilson_interval
-from protolens.report.about import is_uneven, most_common
+from protolens.report.about import most_common
 from protolens.report.masks import class_rows, mask_rows, masks_of
 from protolens.report.numbers import SPACE, count, counted, percent, three
 from protolens.report.promises import before_sentence, conciseness_columns, fidelity_rows, promise_rows
 from protolens.report.several import section_of_several, verdict_of_several
+from protolens.train import is_uneven
 
 LEVELS = 8  # of shade in a table
 WORST = 10  # confusions that are told in words

@@ -10,6 +10,7 @@ from protolens.train.classes import (
     classes_said,
     classes_shown,
     in_words,
+    is_uneven,
     share_of_equal,
 )
 from protolens.train.converting import conversion, convert, convert_or_keep
@@ -58,6 +59,7 @@ __all__ = [
     "fit",
     "fit_or_keep",
     "in_words",
+    "is_uneven",
     "made_with",
     "main_figure",
     "matches",

@@ -3,13 +3,16 @@
 N images, K classes. Labels are [N] class numbers, or [N, K] zeros and ones where an image can show several classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from protolens.errors import ProtolensError, did_you_mean
+
+UNEVEN = 1.5  # a set is called uneven when its largest class has so many times the images of its smallest
 
 
 def classes_shown(labels: Tensor, classes: int) -> Tensor:
@@ -45,3 +48,9 @@ def class_number(name: str | None, classes: Sequence[str]) -> int | None:
     if name is not None and name not in classes:
         raise ProtolensError(f"{name} is not a class of this model{did_you_mean(name, classes)}")
     return None if name is None else list(classes).index(name)
+
+
+def is_uneven(data: Mapping[str, Any]) -> bool:
+    """Whether some class has many more training images than another. data: as in run.json."""
+    images = data["splits"]["training"]["per_class"]
+    return bool(max(images) > UNEVEN * min(images))
