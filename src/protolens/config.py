@@ -25,6 +25,8 @@ Count = Annotated[int, Gt(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom are outside."""
 Selecting = Literal["auto", "accuracy", "balanced_accuracy", "mean_average_precision", "micro_f1", "loss"]
 
 
@@ -49,6 +51,15 @@ class Task:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.height, self.width
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What any model can be told; the settings of each are a child of this."""
+
+    hide: tuple[Box, ...] | None = option(
+        None, "regions that it is never shown: [[left, top, right, bottom], ...] in pixels, right and bottom outside"
+    )
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ def to_mapping(settings: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items() if inner is not None}
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def to_toml(tables: Mapping[str, Any]) -> str:

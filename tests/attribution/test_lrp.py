@@ -18,6 +18,7 @@ from protolens.attribution.flow import Flow
 from protolens.attribution.lrp import lrp
 from protolens.attribution.rules import COMPOSITES
 from protolens.errors import ProtolensError
+from protolens.nn import Hidden
 
 
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -292,3 +293,33 @@ def test_images_may_be_turned_and_resized_before_the_first_layer():
     of_places = dense.weight[targets].view(2, 1, 2, 2) * F.avg_pool2d((images.flip(3) - 0.5) / 0.2, 2)
     expected = (F.interpolate(of_places, scale_factor=2) * shares).flip(3)
     torch.testing.assert_close(lrp(turned, images, targets, "epsilon"), expected.detach(), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("composite", COMPOSITES)
+def test_hidden_pixels_have_no_relevance_and_the_others_what_they_have_beside_a_constant(composite):
+    images = torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    hidden = Hidden([(1, 2, 6, 5)], 2, (8, 8))
+    hidden.fill.copy_(torch.tensor([0.3, 0.7]))
+    network, targets = small(), torch.tensor([0, 2])
+    found = lrp(nn.Sequential(hidden, network), images, targets, composite)
+    assert found[:, :, 2:5, 1:6].abs().max() == 0
+    if "box" in composite:  # which knows that hidden pixels have one value alone
+        assert found.isfinite().all()
+        return
+    expected = lrp(network, hidden(images), targets, composite) * hidden.visible
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("written", [lambda x: torch.where(x > 0, x, 0.0), lambda x: x.masked_fill(x < 0, 0.0)])
+def test_an_activation_that_chooses_by_a_mask_is_one_that_is_called(written):
+    class Chosen(nn.Module):
+        def forward(self, maps: Tensor) -> Tensor:
+            return written(maps)
+
+    def network(activation: nn.Module) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(2, 4, 3), activation, nn.Flatten(), nn.Linear(144, 3)).eval()
+
+    images = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    found, expected = (lrp(network(one), images, torch.tensor([0, 1, 2])) for one in (Chosen(), nn.ReLU()))
+    torch.testing.assert_close(found, expected)

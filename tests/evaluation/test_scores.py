@@ -1,5 +1,6 @@
 """Accuracy and its relatives against scikit-learn and SciPy."""
 
+from collections import defaultdict
 from statistics import variance
 
 import pytest
@@ -11,7 +12,14 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, roc_auc_s
 
 from protolens.evaluation import wilson_interval
 from protolens.evaluation.examples import choose_right, choose_wrong, draw_sample
-from protolens.evaluation.scores import area_interval, bootstrap_interval, difference_over_runs, exact_paired_test, holm
+from protolens.evaluation.scores import (
+    area_interval,
+    bootstrap_interval,
+    difference_over_runs,
+    exact_difference_interval,
+    exact_paired_test,
+    holm,
+)
 from protolens.train import accuracy, area_under_roc, balanced_accuracy, confusion, mean_area_under_roc
 
 labelled = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
@@ -159,3 +167,29 @@ def test_the_interval_of_an_area_is_that_of_delong_written_slowly(seed, positive
 def test_an_area_of_what_is_all_told_apart_or_of_single_images_has_an_interval():
     assert area_interval(torch.tensor([3.0, 2.0, 1.0, 0.0]), torch.tensor([True, True, False, False])) == (1, 1)
     assert area_interval(torch.tensor([1.0, 1.0]), torch.tensor([True, False])) == (0.5, 0.5)
+
+
+@given(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 5)))
+def test_the_interval_over_all_resamples_is_that_of_their_sums_counted_one_by_one(counts):
+    gained, lost, same = counts
+    values = [1] * gained + [-1] * lost + [0] * same
+    chances = {0: 1.0}
+    for _ in values:
+        further = defaultdict(float)
+        for total, chance in chances.items():
+            for value in values:
+                further[total + value] += chance / len(values)
+        chances = further
+    passed, ends = 0.0, []
+    for total in sorted(chances):
+        before, passed = passed, passed + chances[total]
+        ends += [total / len(values) for end in (0.025, 0.975) if before < end <= passed]
+    assert exact_difference_interval(gained, lost, len(values)) == pytest.approx(tuple(ends))
+
+
+def test_the_interval_over_all_resamples_is_where_that_of_drawn_ones_tends_to():
+    values = torch.zeros(3000)
+    values[:90], values[90:140] = 1, -1
+    found, drawn = exact_difference_interval(90, 50, 3000), bootstrap_interval(values, 0)
+    assert found == pytest.approx(drawn, abs=1e-3)
+    assert exact_difference_interval(0, 0, 10_000) == (0, 0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from protolens.attribution import class_relevance
 from protolens.config import Task
 from protolens.data import Batch
 from protolens.models import (
@@ -173,6 +174,30 @@ def test_a_prototype_that_moves_speaks_for_the_other_class_as_it_did_for_its_own
     evidence = model.evidence(pictures())
     total = model.contributions(evidence).sum(dim=1) + model.bias()
     torch.testing.assert_close(total, evidence.logits, atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_a_hidden_region_changes_nothing_and_stays_hidden_in_a_file(choice, tmp_path: Path):
+    images = pictures()
+    model, plain = make(choice | {"hide": [[3, 2, 20, 9], [0, 27, 28, 28]]}), make(choice)
+    model.hidden.fill.copy_(torch.tensor([0.2, 0.4, 0.6]))
+    hidden, other = images.clone(), images.clone()
+    for rows, columns in ((slice(2, 9), slice(3, 20)), (slice(27, 28), slice(0, 28))):
+        hidden[:, :, rows, columns] = torch.tensor([0.2, 0.4, 0.6])[:, None, None]
+        other[:, :, rows, columns] = 1 - images[:, :, rows, columns]
+    expected, found = plain.evidence(hidden), model.evidence(other)
+    for name in ("logits", "similarity", "code"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-5, rtol=1e-5)
+    assert torch.equal(model.code(images), model.code(other))
+    network = model.network_of_places()
+    if network is not None:
+        assert torch.equal(network(images), network(other))
+    relevance = class_relevance(model, images, torch.zeros(5, dtype=torch.long))
+    assert relevance[:, :, 2:9, 3:20].abs().max() == relevance[:, :, 27].abs().max() == 0
+    save_model(model, tmp_path / "model.safetensors", {})
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.settings.hide == ((3, 2, 20, 9), (0, 27, 28, 28))
+    assert torch.equal(loaded(images), model(images))
 
 
 @every_model

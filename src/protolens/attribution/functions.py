@@ -21,6 +21,7 @@ MOVED = {
     *("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
     *("amax", "max", "to", "float", "type_as", "get:T", "get:mT", "t", "view_as", "reshape_as", "expand_as", "repeat"),
     *("unflatten", "select", "index_select", "gather", "pixel_shuffle", "channel_shuffle", "flip", "tile", "ravel"),
+    *("where", "masked_fill"),
 }
 # linear in all that has come from the image: inputs divide by what they add
 SUMMED = {

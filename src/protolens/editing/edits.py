@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from protolens.config import Box
 from protolens.errors import ProtolensError, did_you_mean
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels of the model's images; right and bottom are outside."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Forbid:
-    """The model is not shown this part of any image."""
+    """The model is not shown this part of any image: left, top, right, bottom in pixels, the last two outside."""
 
     box: Box
 

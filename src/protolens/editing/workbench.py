@@ -1,16 +1,18 @@
 """A finished run on the bench: its validation images are looked at once, and then edits tell their price at once."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from protolens.data import DataSet, Images, open_data, plain_batches
-from protolens.editing.applying import Plan, lightly_edited, plan_of, reasons_not_to
+from protolens.config import Box
+from protolens.data import Batch, DataSet, Images, open_data, plain_batches
+from protolens.editing.applying import Plan, edited_model, lightly_edited, plan_of, reasons_not_to
 from protolens.editing.consequences import Consequences, compare_logits
-from protolens.editing.edits import Edit
+from protolens.editing.edits import Edit, Forbid
 from protolens.models import PrototypeModel, evaluation_mode
+from protolens.nn import medians
 from protolens.train import Run, batch_for, is_uneven, refuse_other_images
 from protolens.train.device import choose_device
 
@@ -26,7 +28,7 @@ class Workbench:
 
     can: for each kind of edit ("off", "move", "forbid") why this model cannot have it, empty where it can; base: logits
     of the model as it is, [N, K]; seen: what the head decides by, of `PrototypeModel.basis`, on the CPU, or None where
-    that is too much to keep; looks_again: a sentence where it is, for then each change looks at the images again.
+    that is too much to keep.
     """
 
     run: Run
@@ -35,6 +37,8 @@ class Workbench:
     can: dict[str, str]
     base: Tensor
     seen: Tensor | None
+    _fills: list[Tensor] = field(default_factory=list)  # of `fill`, once somebody has asked
+    _views: dict[tuple[Box, ...], Tensor] = field(default_factory=dict)  # `seen` without some regions: the latest one
 
     @classmethod
     def open(cls, run: Run, device: str = "cpu", step: Step | None = None) -> "Workbench":
@@ -61,10 +65,20 @@ class Workbench:
 
     @property
     def looks_again(self) -> str:
-        """Why changes take a while, or nothing."""
+        """Why each change takes a while, in a sentence; empty where only those of forbidden regions do."""
         if self.seen is not None:
             return ""
         return f"What {self.model.name} decides by is too much to keep: each change looks at all images again."
+
+    def fill(self, step: Step | None = None) -> Tensor:
+        """What takes the place of forbidden pixels, [C]: the median of all training images, looked at once."""
+        if self.model.hidden is not None:
+            return self.model.hidden.fill.cpu()
+        if not self._fills:
+            training = self.data.training
+            batches = plain_batches(training, batch_for(training), "cpu")
+            self._fills.append(medians(told(batches, len(training), step)))
+        return self._fills[0]
 
     def consequences(self, edits: Sequence[Edit], step: Step | None = None) -> Consequences:
         """What these edits, all together, change on the validation images.
@@ -76,13 +90,35 @@ class Workbench:
         uneven = is_uneven(self.run.facts["data"])
         return compare_logits(self.base, after, self.labels, self.images.names, self.model.task, uneven=uneven)
 
+    def edited(self, edits: Sequence[Edit]) -> PrototypeModel:
+        """The edited model, on the same device. Raises ProtolensError as `consequences` does."""
+        hides = any(isinstance(edit, Forbid) for edit in edits)
+        return edited_model(self.model, edits, self.fill() if hides else None)
+
     def logits(self, plan: Plan, step: Step | None = None) -> Tensor:
         """What the edited model says of the validation images, [N, K] on the CPU."""
-        edited = lightly_edited(self.model, plan)
-        if self.seen is None:
+        fill = None
+        if plan.boxes:
+            known = bool(self._fills) or self.model.hidden is not None
+            fill = self.fill(None if known else part_of(step, 0.0, 0.5))
+            step = step if known else part_of(step, 0.5, 1.0)
+        edited = lightly_edited(self.model, plan, fill)
+        seen = self._view(plan.boxes, fill, step)
+        if seen is None:
             return look(edited, self.images, step)[1]
-        whole = len(plan.kept) == self.seen.shape[1]
-        return decide(edited, self.seen if whole else self.seen[:, torch.tensor(plan.kept)])
+        return decide(edited, seen if len(plan.kept) == seen.shape[1] else seen[:, torch.tensor(plan.kept)])
+
+    def _view(self, boxes: tuple[Box, ...], fill: Tensor | None, step: Step | None) -> Tensor | None:
+        """`seen` as it is without these regions."""
+        if not boxes or self.seen is None:
+            return self.seen
+        if boxes not in self._views:
+            whole = Plan(tuple(range(len(self.model.prototypes))), boxes=boxes)
+            view, _ = look(lightly_edited(self.model, whole, fill), self.images, step)
+            assert view is not None
+            self._views.clear()
+            self._views[boxes] = view
+        return self._views[boxes]
 
 
 @torch.no_grad()
@@ -90,17 +126,28 @@ def look(model: PrototypeModel, images: Images, step: Step | None = None) -> tup
     """All that a model's head knows of the images, [N, P] or [N, P, L], unless it is too much; and logits, [N, K]."""
     kept: list[Tensor] = []
     logits: list[Tensor] = []
-    done = 0
     with evaluation_mode(model):
-        for batch in plain_batches(images, batch_for(images), model.device):
-            basis = model.basis(batch.images)
+        for pixels in told(plain_batches(images, batch_for(images), model.device), len(images), step):
+            basis = model.basis(pixels)
             if basis[0].numel() * len(images) <= LARGEST:
                 kept.append(basis.cpu())
             logits.append(model.decide(basis).cpu())
-            done += len(basis)
-            if step is not None:
-                step(done / len(images))
     return torch.cat(kept) if kept else None, torch.cat(logits)
+
+
+def told(batches: Iterable[Batch], images: int, step: Step | None) -> Iterator[Tensor]:
+    """The pixels of batches; after each, which share of so many images was worked on."""
+    done = 0
+    for batch in batches:
+        yield batch.images
+        done += len(batch.images)
+        if step is not None:
+            step(done / images)
+
+
+def part_of(step: Step | None, begin: float, end: float) -> Step | None:
+    """What is told about a part of the work, from one share of the whole to another."""
+    return None if step is None else lambda share: step(begin + (end - begin) * share)
 
 
 @torch.no_grad()

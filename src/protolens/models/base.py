@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from protolens.config import Stage, Task
+from protolens.config import ModelSettings, Stage, Task
 from protolens.data import Batch
-from protolens.nn import HoldsPrototypes, SpeaksForClasses, VectorPrototypes
+from protolens.nn import Hidden, HoldsPrototypes, SpeaksForClasses, VectorPrototypes
 
 
 @dataclass
@@ -61,10 +61,11 @@ class PrototypeModel(nn.Module, ABC):
     several: ClassVar[bool] = False  # whether it can learn from images that show several classes
     prototypes: VectorPrototypes
 
-    def __init__(self, settings: Any, task: Task):
+    def __init__(self, settings: ModelSettings, task: Task):
         super().__init__()
-        self.settings = settings
+        self.settings: Any = settings
         self.task = task
+        self.hidden = Hidden(settings.hide, task.bands, task.size) if settings.hide else None
         self.provenance: list[Provenance | None] = []
 
     @abstractmethod
@@ -86,6 +87,10 @@ class PrototypeModel(nn.Module, ABC):
     @abstractmethod
     def stages(self) -> list[Stage]:
         """The calendar of training."""
+
+    def shown(self, images: Tensor) -> Tensor:
+        """What the model sees of images: all but the regions that its settings hide. Each looks through this first."""
+        return images if self.hidden is None else self.hidden(images)
 
     def code(self, images: Tensor) -> Tensor:
         """The code alone, [B, D] or [B, D, h, w], as in `evidence`."""

@@ -15,7 +15,7 @@ from typing import Literal, Self
 import torch
 from torch import Generator, Tensor, nn
 
-from protolens.config import Count, Positive, Stage, Task, option, seed_of
+from protolens.config import Count, ModelSettings, Positive, Stage, Task, option, seed_of
 from protolens.data import Batch
 from protolens.models.base import Evidence, evaluation_mode
 from protolens.models.lastlayer import LastLayer
@@ -33,7 +33,7 @@ from protolens.nn import (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """An MLP of Bayesian layers, as in seeds/003, or a small CNN with a Bayesian last layer."""
 
     network: Literal["mlp", "cnn"] = option("mlp", "two hidden layers, all Bayesian; or a CNN whose last layer is")
@@ -67,7 +67,7 @@ class Bayesian(LastLayer):
         self.of_intercept = Gaussian((len(task.classes),), settings.start)
 
     def code(self, images: Tensor) -> Tensor:
-        code: Tensor = self.encoder(self.normalise(images))
+        code: Tensor = self.encoder(self.normalise(self.shown(images)))
         return code
 
     def evidence(self, images: Tensor) -> Evidence:

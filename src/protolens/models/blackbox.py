@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from protolens.config import Share, Stage, Task, option
+from protolens.config import ModelSettings, Share, Stage, Task, option
 from protolens.data import Batch
 from protolens.errors import ProtolensError
 from protolens.models.base import Evidence
@@ -25,7 +25,7 @@ SMALL = 0.05
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """A small CNN for grey images of some 28 pixels, a strong one for photographs of some 32."""
 
     network: Literal["small", "strong"] = option("small", "two convolutions, or three blocks with batch normalisation")
@@ -52,7 +52,7 @@ class BlackBox(LastLayer):
             self.prototypes.vectors.data.mul_(SMALL)
 
     def code(self, images: Tensor) -> Tensor:
-        code: Tensor = self.encoder(self.normalise(images))
+        code: Tensor = self.encoder(self.normalise(self.shown(images)))
         return code
 
     def losses(self, batch: Batch, evidence: Evidence, epoch: int) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ class Concepts(ReadsNetwork):
 
     def look(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The maps of each layer, [B, C, h, w], and the network's logits, [B, K]."""
-        logits, maps = Tapped(self.network, out_of=self.layers)(images)
+        logits, maps = Tapped(self.network, out_of=self.layers)(self.shown(images))
         return maps, logits
 
     def side_by_side(self, maps: list[Tensor]) -> Tensor:

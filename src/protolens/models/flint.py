@@ -17,7 +17,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from protolens.config import Count, Stage, Task, option
+from protolens.config import Count, ModelSettings, Stage, Task, option
 from protolens.data import Batch
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
@@ -41,7 +41,7 @@ DROPOUT = 0.01  # of attributes, before the head
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """The paper has 25 attributes for MNIST, 36 with the large network and the absolute error for CIFAR-10."""
 
     prototypes: Count = option(25, "how many attributes")
@@ -69,7 +69,7 @@ class Flint(PrototypeModel):
         self.head = LinearHead(settings.prototypes, classes)
 
     def evidence(self, images: Tensor) -> Evidence:
-        predictor, taps = self.predictor(images)
+        predictor, taps = self.predictor(self.shown(images))
         code = self.attributes(taps)
         similarity = self.alike(code)
         logits = self.head(F.dropout(similarity, DROPOUT, self.training))

@@ -95,6 +95,7 @@ class KMEx(ReadsNetwork):
 
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The same before codes get one length."""
+        images = self.shown(images)
         if self.layer:
             logits, (code,) = Tapped(self.network, out_of=[self.layer])(images)
         else:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from protolens.config import Stage, Task, option
+from protolens.config import ModelSettings, Stage, Task, option
 from protolens.errors import ProtolensError
 from protolens.models.lastlayer import LastLayer
 from protolens.models.registry import register
@@ -28,7 +28,7 @@ from protolens.nn import (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """A network with its own weights is taken as it is, one without them or with a new head is trained."""
 
     source: str = option("torchvision:resnet18", "torchvision:NAME, timm:NAME or FILE.py:FUNCTION, which returns it")
@@ -96,7 +96,7 @@ class Network(LastLayer):
         return f"The code of {source} is {where}.{unknown}"
 
     def code(self, images: Tensor) -> Tensor:
-        code: Tensor = self.network(self.normalise(images)).flatten(1)
+        code: Tensor = self.network(self.normalise(self.shown(images))).flatten(1)
         return code
 
     def stages(self) -> list[Stage]:

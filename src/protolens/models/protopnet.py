@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from protolens.config import Count, Positive, Stage, Task, option
+from protolens.config import Count, ModelSettings, Positive, Stage, Task, option
 from protolens.data import Batch
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
@@ -38,7 +38,7 @@ from protolens.nn import (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """The paper's, but for the backbone: a small one that is trained from scratch, on images of some 32 pixels."""
 
     backbone: str = option("small", "small, torchvision:NAME or timm:NAME")
@@ -116,10 +116,11 @@ class ProtoPNet(PrototypeModel):
             load_backbone(self.backbone, Path(self.settings.weights))
 
     def network_of_places(self) -> nn.Module:
-        return nn.Sequential(self.normalise, self.backbone, self.add_on)
+        first = [] if self.hidden is None else [self.hidden]
+        return nn.Sequential(*first, self.normalise, self.backbone, self.add_on)
 
     def evidence(self, images: Tensor) -> Evidence:
-        code = self.add_on(self.backbone(self.normalise(images)))
+        code = self.add_on(self.backbone(self.normalise(self.shown(images))))
         nearest = nearest_places(code, self.prototypes.vectors)
         similarity = self._of_distance(nearest.distance)
         return Evidence(self.head(similarity), similarity, code, nearest.distance, self._of_distance(nearest.maps))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from protolens.config import Count, Stage, Task, option
+from protolens.config import Count, ModelSettings, Stage, Task, option
 from protolens.data import Batch
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
@@ -34,7 +34,7 @@ DECODERS = {"deconv": DeconvDecoder, "upconv": UpConvDecoder}
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """The paper squares the distance and sums squared errors over pixels; both PyTorch ports do neither."""
 
     prototypes: Count = option(15, "how many")
@@ -72,7 +72,7 @@ class PrototypeDL(PrototypeModel):
         self.head = LinearHead(settings.prototypes, len(task.classes), bias=settings.bias)
 
     def evidence(self, images: Tensor) -> Evidence:
-        code = self.encoder(images).flatten(1)
+        code = self.encoder(self.shown(images)).flatten(1)
         similarity = self.alike(code)
         return Evidence(logits=self.head(-similarity), similarity=similarity, code=code, distance=-similarity)
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from protolens.config import Count, Positive, Stage, Task, option
+from protolens.config import Count, ModelSettings, Positive, Stage, Task, option
 from protolens.data import Batch
 from protolens.models.base import Evidence, PrototypeModel
 from protolens.models.registry import register
@@ -35,7 +35,7 @@ WIDTHS = {"small": (32, 64), "medium": (32, 64, 128), "large": (32, 64, 128, 256
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ModelSettings):
     """The published code is no variational autoencoder: a slip in it makes the code always the mean.
 
     `sampling = false` is that code. `sampling = true` is the paper: training draws the code from the Gaussian, so that
@@ -75,7 +75,7 @@ class ProtoVAE(PrototypeModel):
         self.head = ClassHead(self.prototypes.class_of, len(task.classes))
 
     def evidence(self, images: Tensor) -> VariationalEvidence:
-        mean, log_variance = self.encoder(2 * images - 1)
+        mean, log_variance = self.encoder(2 * self.shown(images) - 1)
         code = mean
         if self.settings.sampling and self.training:
             code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from protolens.config import Task, option, to_mapping
+from protolens.config import ModelSettings, Task, option, to_mapping
 from protolens.errors import ProtolensError
 from protolens.models.base import PrototypeModel
 from protolens.models.registry import build_model
@@ -15,7 +15,7 @@ from protolens.nn import OfPixels, find_maps
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
+class NetworkSettings(ModelSettings):
     """A model of protolens, or any network as the model `network`."""
 
     of: dict[str, Any] = option({"name": "blackbox"}, "the network: a model of protolens with its settings")

@@ -95,7 +95,9 @@ def stage_names(chosen: Mapping[str, Any], where: str = "protolens") -> list[str
     name = str(chosen.get("name", ""))
     kind = model_class(name, where)
     bare = kind.__new__(kind)
-    PrototypeModel.__init__(bare, _settings_of(name, chosen, where), Task(("a", "b"), bands=1, height=32, width=32))
+    # a region need not lie in such images
+    settings = replace(_settings_of(name, chosen, where), hide=None)
+    PrototypeModel.__init__(bare, settings, Task(("a", "b"), bands=1, height=32, width=32))
     return [stage.name for stage in bare.stages()]
 
 

@@ -19,6 +19,7 @@ from protolens.nn.decoders import DeconvDecoder, UpConvDecoder
 from protolens.nn.diversity import distance_beyond, inverse_volume, negative_log_volume, orthonormality
 from protolens.nn.encoders import ConvEncoder, SmallEncoder, StrongEncoder, activation
 from protolens.nn.heads import ClassHead, LinearHead
+from protolens.nn.hiding import Hidden, medians, refuse_outside
 from protolens.nn.losses import (
     RECONSTRUCTIONS,
     classification,
@@ -70,6 +71,7 @@ __all__ = [
     "FirstBayesianLinear",
     "Gaussian",
     "Head",
+    "Hidden",
     "HoldsPrototypes",
     "LargeAttributes",
     "LargePredictor",
@@ -111,6 +113,7 @@ __all__ = [
     "log_ratio",
     "make_backbone",
     "map_size",
+    "medians",
     "mixture_divergence",
     "nearest_places",
     "negative_log_volume",
@@ -123,6 +126,7 @@ __all__ = [
     "prototype_coverage",
     "read_weights",
     "receptive_boxes",
+    "refuse_outside",
     "separation_cost",
     "slots_of",
     "squared_euclidean",
