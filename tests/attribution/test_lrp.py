@@ -285,6 +285,30 @@ def test_an_unknown_composite_is_refused():
         lrp(small(), torch.rand(1, 2, 8, 8), torch.tensor([0]), "epsilon-plus-flt")
 
 
+def test_a_network_may_ask_how_large_its_images_are():
+    """As "same" padding does, which depends on the size."""
+
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3, stride=2, bias=False)
+
+        def forward(self, images):
+            height, width = images.size()[-2:]
+            missing = (-width % 2 + 1, -height % 2 + 1)
+            return self.convolution(F.pad(images, (0, missing[0], 0, missing[1]))).flatten(1)[:, :4]
+
+    class Plain(Padded):
+        def forward(self, images):
+            return self.convolution(F.pad(images, (0, 1, 0, 1))).flatten(1)[:, :4]
+
+    padded, plain = Padded().eval(), Plain().eval()
+    plain.load_state_dict(padded.state_dict())
+    images, targets = torch.rand(2, 3, 8, 8), torch.tensor([0, 2])
+    assert torch.equal(lrp(padded, images, targets), lrp(plain, images, targets))
+    assert lrp(padded, images, targets).abs().sum() > 0
+
+
 def test_images_may_be_turned_and_resized_before_the_first_layer():
     dense = nn.Linear(4, 3)
     images, targets = torch.rand(2, 1, 4, 4) + 0.1, torch.tensor([0, 2])

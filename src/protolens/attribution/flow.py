@@ -191,6 +191,8 @@ class Flow(TorchFunctionMode):
         bounds = []
         for look in (lambda state: state.low, lambda state: state.high):
             bounds.append(list(tensors_in(self._call(function, args, kwargs, look))))
+        if not bounds[0]:  # a size, say
+            return self._call(function, args, kwargs, _value)
         sources = self._sources(args, kwargs)
         alike = len(sources) == 1 and all(result.shape[1:] == sources[0].shape[1:] for result in bounds[0])
         change = self._apply if name in MOVED or not alike else self._pass
