@@ -72,7 +72,7 @@ def several() -> Iterator[DataSet]:
         return data if config.name == "pairs" else open_data(config)
 
     with pytest.MonkeyPatch.context() as patch:
-        for reader in ("train.fitting", "evaluation.evaluation", "evaluation.ensemble"):
+        for reader in ("train.fitting", "evaluation.evaluation", "evaluation.ensemble", "editing.workbench"):
             patch.setattr(f"protolens.{reader}.open_data", read)
         yield data
 

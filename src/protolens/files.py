@@ -2,7 +2,9 @@
 
 import json
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,35 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, beside `path`, that gets this name when all is in it, and is removed where something fails.
+
+    Raises ProtolensError when something has the name already, or the folder cannot be made.
+    """
+    refuse_existing(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            temporary.mkdir(parents=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield temporary
+        refuse_existing(path)
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise ProtolensError when something has that name."""
+    if path.exists() or path.is_symlink():
+        raise ProtolensError(f"{path} exists already; name another folder by --out")
 
 
 def cannot_write(path: Path, error: OSError) -> ProtolensError:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from protolens.editing import Consequences, Edit
     from protolens.evaluation import Evaluation
     from protolens.explanation import Explanation
     from protolens.train import Run
@@ -271,6 +272,48 @@ def show_examination(run: "Run", found: Mapping[str, Any]) -> None:
     for kind, counts in found["kinds"].items():
         if counts["not_asked"]:
             console.print(f"{ILLNESSES[kind].question} Not asked: {counts['not_asked']}.", highlight=False)
+
+
+def show_consequences(run: "Run", edits: "Sequence[Edit]", found: "Consequences") -> None:
+    """Accuracy before and after, each class that changes, and the verdict."""
+    from protolens.editing import in_words
+
+    console = _console()
+    said = in_words(edits)
+    console.print(escape(f"{run.folder}: {said}."), highlight=False, soft_wrap=True)
+    for table in (table_of_accuracy(found), table_of_classes(found)):
+        if table.row_count:
+            console.print(table)
+    ways = {way: found.count(way) for way in ("mended", "broken", "other")}
+    console.print(
+        f"{len(found.flips):,} of {found.after.images:,} decisions change: {ways['mended']:,} are mended, "
+        f"{ways['broken']:,} broken, {ways['other']:,} another mistake than before.",
+        highlight=False,
+    )
+    console.print(found.sentence, highlight=False)
+
+
+def table_of_accuracy(found: "Consequences") -> Table:
+    """A line before and after."""
+    table = Table("validation images", "before", "after", "", title=f"{found.after.images:,} validation images")
+    both = (found.before, found.after)
+    intervals = " / ".join(_interval(one.interval).removeprefix("95 % interval ") for one in both)
+    table.add_row("accuracy", *(figure(one.share) for one in both), f"95 % intervals {intervals}")
+    if found.balanced:
+        table.add_row("balanced accuracy", *map(figure, found.balanced), "mean of the classes' recall")
+    return table
+
+
+def table_of_classes(found: "Consequences") -> Table:
+    """A line a class of whose images some are mended or broken."""
+    table = Table("class", "images", "recognised before", "after", "mended", "broken")
+    for change in found.classes:
+        if change.mended or change.broken:
+            shares = (figure(change.before), figure(change.after))
+            table.add_row(
+                escape(change.name), f"{change.images:,}", *shares, f"{change.mended:,}", f"{change.broken:,}"
+            )
+    return table
 
 
 def _severity(finding: Mapping[str, Any]) -> float:

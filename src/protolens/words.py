@@ -127,6 +127,36 @@ def words_of_doctor(doctor: Parser) -> None:
     doctor.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
+def words_of_edit(edit: Parser) -> None:
+    """Which run, what is done to it, and where the edited one goes."""
+    edit.add_argument("run", type=Path, metavar="RUN", help="run folder; it stays as it is")
+    edit.add_argument(
+        "--off",
+        action="append",
+        default=[],
+        metavar="N,N",
+        help="switch prototypes off, by their numbers in the report",
+    )
+    edit.add_argument(
+        "--move",
+        action="append",
+        default=[],
+        metavar="N:CLASS",
+        help="let a prototype speak for another class; may be given several times",
+    )
+    edit.add_argument(
+        "--forbid",
+        action="append",
+        default=[],
+        metavar="L,T,R,B",
+        help="never show the model this region: left,top,right,bottom in pixels, right and bottom outside",
+    )
+    edit.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="leave the edited model there, as a run (default: none)"
+    )
+    edit.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
 def words_of_table(table: Parser) -> None:
     """Which table, and where it goes."""
     table.add_argument("file", type=Path, metavar="FILE.toml", help="models, seeds, data, conversions: see below")
@@ -229,6 +259,11 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     "doctor": (
         words_of_doctor,
         "Find sick prototypes by training and validation images, and what to do about each; writes doctor.html.",
+        "",
+    ),
+    "edit": (
+        words_of_edit,
+        "Switch prototypes off, move them to other classes, forbid regions: what that changes on validation images.",
         "",
     ),
     "table": (words_of_table, "Make a whole table: models, data, seeds; goes on where it was stopped.", TABLE),

@@ -87,7 +87,8 @@ def test_a_region_joins_those_that_were_hidden_before_and_keeps_their_filling():
 
 def test_edits_read_as_a_sentence():
     edits = [SwitchOff(3), Move(4, "nine"), SwitchOff(7), SwitchOff(3), Forbid((0, 0, 28, 4))]
-    said = "prototypes 3 and 7 are switched off; prototype 4 speaks for nine; pixels 0 to 27 across, 0 to 3 down, "
+    said = "prototypes 3 and 7 are switched off; prototype 4 speaks for nine; columns 0 to 27, rows 0 to 3, "
     assert in_words(edits) == said + "are not shown"
+    assert in_words([Forbid((5, 6, 6, 7))]) == "column 5, row 6, are not shown"
     assert in_words([SwitchOff(3)]) == "prototype 3 is switched off"
     assert in_words([]) == "nothing is changed"

@@ -5,7 +5,8 @@ May use: evaluation, train, models, nn, data, config. It looks at training and v
 
 from protolens.editing.applying import edited_model, reasons_not_to
 from protolens.editing.consequences import Accuracy, ClassChange, Consequences, Flip
-from protolens.editing.edits import Edit, Forbid, Move, SwitchOff, edit_from, edit_to_dict, in_words
+from protolens.editing.edits import Edit, Forbid, Move, SwitchOff, as_options, edit_from, edit_to_dict, in_words
+from protolens.editing.saving import save_edited
 from protolens.editing.workbench import Workbench
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "Move",
     "SwitchOff",
     "Workbench",
+    "as_options",
     "edit_from",
     "edit_to_dict",
     "edited_model",
     "in_words",
     "reasons_not_to",
+    "save_edited",
 ]

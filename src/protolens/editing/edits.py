@@ -98,8 +98,25 @@ def in_words(edits: Iterable[Edit]) -> str:
     for edit in edits:
         if isinstance(edit, Forbid):
             left, top, right, bottom = edit.box
-            said.append(f"pixels {left} to {right - 1} across, {top} to {bottom - 1} down, are not shown")
+            said.append(f"{_span('column', left, right)}, {_span('row', top, bottom)}, are not shown")
     return "; ".join(said) or "nothing is changed"
+
+
+def as_options(edits: Iterable[Edit]) -> list[str]:
+    """What to type for edits behind `protolens edit RUN`; a prototype that goes need not move before."""
+    edits = list(edits)
+    off = list(dict.fromkeys(edit.prototype for edit in edits if isinstance(edit, SwitchOff)))
+    words = ["--off", ",".join(map(str, off))] if off else []
+    for edit in edits:
+        if isinstance(edit, Move) and edit.prototype not in off:
+            words += ["--move", f"{edit.prototype}:{edit.to}"]
+        elif isinstance(edit, Forbid):
+            words += ["--forbid", ",".join(map(str, edit.box))]
+    return words
+
+
+def _span(what: str, begin: int, end: int) -> str:
+    return f"{what} {begin}" if end == begin + 1 else f"{what}s {begin} to {end - 1}"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -144,11 +144,15 @@ def kinds_of(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
 
 
 def settings_of(run: Run) -> str:
-    """All settings of a run that make it what it is, as one text: without its seed, and where it was made."""
+    """All settings of a run that make it what it is, as one text: without its seed, and where it was made.
+
+    Edits of prototypes are of one run alone: its model is among what makes it.
+    """
     tables = to_mapping(run.config)
     tables["model"] = {name: value for name, value in tables["model"].items() if name != "weights"}
     kept = {name: value for name, value in tables.items() if name not in ("seed", "train")}
-    return json.dumps(kept | {"batch": run.config.train.batch}, sort_keys=True, default=str)
+    edited = run.facts["model"]["digest"] if run.edited else None
+    return json.dumps(kept | {"batch": run.config.train.batch, "edited": edited}, sort_keys=True, default=str)
 
 
 def name_of(run: Run) -> str:

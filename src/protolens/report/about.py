@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from protolens.config import RunConfig, Stage, settings_of, to_mapping, to_toml
+from protolens.editing import as_options, edit_from, in_words
 from protolens.models import MODELS, model_class, settings_class
 from protolens.report.numbers import NONE, count, counted, percent, three
 from protolens.train import Run, is_uneven
@@ -25,9 +26,24 @@ def name_of(run: Run) -> str:
 
 def head_of(run: Run) -> dict[str, str]:
     """What stands above every page of a run."""
-    data = run.facts["data"]
+    data, edited = run.facts["data"], run.edited
     model = model_words(run.facts, len(run.prototypes))
+    if edited:
+        model += " Edited by hand."
     return {"name": name_of(run), "model": model, "shape": shape_words(data), "set": data["name"]}
+
+
+def edited_sentence(run: Run) -> str:
+    """What was edited and what that changed, for a run that was; else nothing."""
+    edited = run.edited
+    if not edited:
+        return ""
+    said, found = in_words(map(edit_from, edited["edits"])), edited["consequences"]
+    before = " (itself edited)" if edited["history"] else ""
+    whole = count(found["after"]["images"])
+    changed = f"{count(found['mended'])} decisions were mended and {count(found['broken'])} broken"
+    made = f"This is {edited['of']}{before}, but {said}."
+    return f"{made} Over {whole} validation images {changed}. {found['sentence']}"
 
 
 def path_of(folder: Path) -> str:
@@ -185,6 +201,8 @@ def _value(value: Any) -> str:
 def again_section(run: Run) -> dict[str, Any]:
     """How can I make it again?"""
     made, folder = run.facts["made_with"], path_of(run.folder)
+    origin = f", from the run {run.edited['of']}, which was trained" if run.edited else ""
+    facts = [("edited from", f"{run.edited['of']}, model {run.edited['model']}")] if run.edited else []
     versions = ", ".join(f"{name} {made[name]}" for name in ("protolens", "torch", "python") if name in made)
     threads, processes = made.get("threads"), made.get("processes", 1)
     device = {"cpu": "the CPU"}.get(made.get("device", NONE), made.get("device", NONE))
@@ -192,13 +210,25 @@ def again_section(run: Run) -> dict[str, Any]:
     if processes > 1:
         where += f", {counted(processes, 'process')}"
     return {
-        "sentence": f"With the two commands below; it took {duration(run.facts['seconds'])} on {where}.",
-        "commands": [f"protolens fit {folder}/config.toml --out {folder}-again", f"protolens evaluate {folder}-again"],
+        "sentence": f"With the two commands below{origin}; it took {duration(run.facts['seconds'])} on {where}.",
+        "commands": [making(run), f"protolens evaluate {folder}-again"],
         "toml": to_toml(without_place(run.config)),
         "facts": [
             ("made with", versions),
             ("on", where),
+            *facts,
             ("model", run.facts["model"]["digest"]),
             *((f"{name} images", split["digest"]) for name, split in run.facts["data"]["splits"].items()),
         ],
     }
+
+
+def making(run: Run) -> str:
+    """The command that makes the run again beside itself."""
+    folder, edited = path_of(run.folder), run.edited
+    if not edited:
+        return f"protolens fit {folder}/config.toml --out {folder}-again"
+    beside = run.folder.resolve().parent / edited["of"]
+    origin = path_of(beside) if beside.exists() else shlex.quote(edited["of"])
+    words = shlex.join(as_options(map(edit_from, edited["edits"])))
+    return f"protolens edit {origin} {words} --out {folder}-again"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from protolens.files import read_json, write_bytes, write_text
-from protolens.report.about import again_section, data_section, head_of, path_of
+from protolens.report.about import again_section, data_section, edited_sentence, head_of, path_of
 from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.learning import learning_section
@@ -40,6 +40,7 @@ def write_report(run: Run | Path | str) -> Path:
     page = render(
         "report.html",
         **head_of(run),
+        edited=edited_sentence(run),
         command=f"protolens evaluate {path_of(run.folder)}",
         verdict=verdict(evaluation, data) if evaluation else None,
         data=data_section(run),

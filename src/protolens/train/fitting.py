@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from protolens.config import RunConfig, Selecting, Stage, to_mapping
 from protolens.data import DataSet, Images, open_data, plain_batches
@@ -131,19 +133,8 @@ def train(training: Training, stages: list[Stage], resume: bool) -> Position:
 
 def finish(training: Training, stages: list[Stage], position: Position, made: dict[str, Any]) -> None:
     """Write the model, its prototypes, and last of all run.json: with it the run is finished."""
-    model, images, folder = training.model.eval(), training.data.training, training.record.folder
-    beside = begin_beside(model, images, training.run.seed)
-    found = trace(model, images, beside.see if beside else None)
-    model.provenance = provenance(model, found, images)
-    digest = state_digest(model)
-    write_prototypes(folder, model, found, images, digest)
-    if beside:
-        write_built_in(folder, model, images, beside, digest, training.run)
-    save_model(model, folder / "model.safetensors", training.data.digests)
-    parameters = sum(p.numel() for p in model.parameters())
-    facts: dict[str, Any] = {
-        "model": {"name": model.name, "digest": digest, "parameters": parameters, "found": model.findings()},
-        "settings": to_mapping(model.settings),
+    folder = training.record.folder
+    facts = write_model(folder, training.model.eval(), training.data, training.run) | {
         "data": describe_data(training.data),
         "stages": [to_mapping(stage) for stage in stages],
         "chosen": position.chosen,
@@ -154,6 +145,39 @@ def finish(training: Training, stages: list[Stage], position: Position, made: di
     write_json(folder / "run.json", facts)
     if not training.run.train.keep_codes:
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def write_model(
+    folder: Path, model: PrototypeModel, data: DataSet, run: RunConfig, step: Callable[[float], None] | None = None
+) -> dict[str, Any]:
+    """Write a finished model, and where its prototypes stand among the training images; returns what run.json says.
+
+    step: is told the share of the training images that were looked at.
+    """
+    images = data.training
+    beside = begin_beside(model, images, run.seed)
+    seen = 0
+
+    def see(code: Tensor, labels: Tensor) -> None:
+        nonlocal seen
+        if beside:
+            beside.see(code, labels)
+        seen += len(labels)
+        if step is not None:
+            step(seen / len(images))
+
+    found = trace(model, images, see)
+    model.provenance = provenance(model, found, images)
+    digest = state_digest(model)
+    write_prototypes(folder, model, found, images, digest)
+    if beside:
+        write_built_in(folder, model, images, beside, digest, run)
+    save_model(model, folder / "model.safetensors", data.digests)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {
+        "model": {"name": model.name, "digest": digest, "parameters": parameters, "found": model.findings()},
+        "settings": to_mapping(model.settings),
+    }
 
 
 def learn_pixels(model: PrototypeModel, images: Images) -> None:

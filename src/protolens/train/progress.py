@@ -65,6 +65,24 @@ class Narrator:
         yield step
         self.bar.remove_task(task)
 
+    @contextmanager
+    def following(self, about: str) -> Iterator[Callable[[float], None]]:
+        """Follow work by the share of it that is done, 0 to 1; what it gives is told that share."""
+        task = self.bar.add_task(about, total=1.0, said="")
+        started = said = time.monotonic()
+
+        def tell(share: float) -> None:
+            nonlocal said
+            self.bar.update(task, completed=share)
+            now = time.monotonic()
+            if not self.shown and now - said > LINE_SECONDS and 0 < share < 1:
+                said = now
+                left = duration((now - started) / share * (1 - share))
+                self.say(f"{about}: {100 * share:.0f} %; {left} left")
+
+        yield tell
+        self.bar.remove_task(task)
+
 
 class StageNarrator:
     """Tells of one stage."""

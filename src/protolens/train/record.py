@@ -112,8 +112,10 @@ def refuse_other_settings(run: "Run", config: RunConfig, where: str) -> None:
     """Raise ProtolensError at the first setting that `config` names and the finished run was not made with.
 
     What is left to the model or to the task does not count: a run may be older than some of that. Nor does where files
-    of weights lie.
+    of weights lie. A run that was edited is another one, whatever its settings.
     """
+    if run.edited:
+        raise ProtolensError(f"{run.folder} was edited, so it is not what {where} makes; choose another folder")
     was = _flat(to_mapping(run.config))
     for key, value in sorted(_flat(named_settings(config, where)).items()):
         free = key in FREE or key.endswith(".weights") or value == "auto"
@@ -204,6 +206,12 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """run.json: the data, the model, the epochs that were taken, versions and time."""
         return dict(read_json(self.folder / "run.json"))
+
+    @property
+    def edited(self) -> dict[str, Any] | None:
+        """What was edited, of a run that `protolens edit` left: the run it was, and the edits; None for others."""
+        found: dict[str, Any] | None = self.facts.get("edited")
+        return found
 
     @cached_property
     def prototypes(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 from protolens.verbs.comparing import do_compare
+from protolens.verbs.editing import do_edit
 from protolens.verbs.evaluating import do_evaluate
 from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
@@ -19,6 +20,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": do_evaluate,
     "compare": do_compare,
     "doctor": do_doctor,
+    "edit": do_edit,
     "table": do_table,
     "list": do_list,
 }
