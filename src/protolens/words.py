@@ -241,6 +241,16 @@ def words_of_methods(verb: Parser, about: str) -> None:
     )
 
 
+def words_of_serve(serve: Parser) -> None:
+    """Which runs, and who may look."""
+    serve.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    serve.add_argument("--port", type=int, help="port (default: the first free one from 8808 on)")
+    serve.add_argument(
+        "--token", help="what a browser has to know once (default: none here, drawn with any other --host)"
+    )
+
+
 def words_of_list(listing: Parser) -> None:
     """What is listed."""
     listing.add_argument("what", help="models, data, recipes or settings")
@@ -268,6 +278,7 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     ),
     "table": (words_of_table, "Make a whole table: models, data, seeds; goes on where it was stopped.", TABLE),
     "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
+    "serve": (words_of_serve, "Show runs on a page where people look, ask and edit; needs the extra serve.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, metrics, settings.", ""),
 }
 """What adds the words of each verb, what the verb does, and what its help ends with."""

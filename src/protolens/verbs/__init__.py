@@ -10,6 +10,7 @@ from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
+from protolens.verbs.serving import do_serve
 from protolens.verbs.tabling import do_table
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -22,6 +23,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": do_doctor,
     "edit": do_edit,
     "table": do_table,
+    "serve": do_serve,
     "list": do_list,
 }
 TAKE_SETTINGS = ("fit", "convert")  # as `given.settings`, nested tables
