@@ -7,7 +7,7 @@ READY := .venv/.ready
 export PYTHONPATH :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint bench lock clean
+.PHONY: help setup demo test check lint bench docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 10
@@ -41,6 +41,9 @@ check: lint test demo ## what CI runs
 bench: setup ## every benchmark, a line a figure
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet lime==0.2.0.1
 	$(BIN)/python benchmarks/run.py
+
+docs: setup ## the documentation, in site/
+	$(BIN)/mkdocs build --strict --quiet
 
 lock: $(UV) ## resolve pyproject.toml anew into requirements.lock
 	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --generate-hashes --no-header -o requirements.lock
