@@ -199,6 +199,7 @@ def show_robustness(run: "Run", found: Mapping[str, Any]) -> None:
     for part in (found["prototypes"], found["noise"], again):
         for name, reason in part["left_out"].items():
             console.print(escape(f"without {name}: {reason}"), highlight=False)
+    _show_bought(found)
 
 
 def table_of_drops(run: "Run", found: Mapping[str, Any]) -> Table:
