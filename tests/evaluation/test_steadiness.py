@@ -9,7 +9,8 @@ from protolens.cli import main
 from protolens.data import open_data, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation import compare, evaluate, robustness
-from protolens.evaluation.drops import Damage, drops_of
+from protolens.evaluation.damaged import damaged, replaced
+from protolens.evaluation.drops import Damage, drops_of, names_of
 from protolens.evaluation.methods import drawn
 from protolens.evaluation.resampling import RESAMPLES, clustered, codes_of, found_again, seconds_of_finding
 from protolens.evaluation.shaking import NOISES
@@ -131,14 +132,22 @@ def test_the_command_says_what_holds(converted, capsys):
     said = capsys.readouterr().out
     for word in ("drop, first gone", "decision stays", "codes by chance", "without self: prototypes of kmex stand"):
         assert word in said
+    page = converted.folder / "robustness.html"
+    assert str(page) in said
+    text = page.read_text(encoding="utf-8")
+    assert "PRP tells where its prototypes are" in text
+    assert text.count("<img") == 1 + 3 * 4 + 3
+    page.unlink()
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"] == 20
+    content = json.loads(capsys.readouterr().out)
+    assert (content["images"], content["page"]) == (20, str(page))
+    assert page.exists()
     assert main([*words[:-1], "1"]) == 1
     assert "1 images are too few: an interval needs 2 or more" in capsys.readouterr().err
 
 
 def test_a_budget_buys_images_and_says_how_well_figures_are_known(converted, capsys, monkeypatch):
-    monkeypatch.setattr("protolens.evaluation.steadiness.rate_of", lambda work, most: (work(most), 0.5)[1])
+    monkeypatch.setattr("protolens.evaluation.steadiness.line_of", lambda work, most: (0.0, 0.5))
     monkeypatch.setattr("protolens.evaluation.steadiness.seconds_of_finding", lambda *_: 20.0)
     words = ["evaluate", str(converted.folder), "--robustness", "--images", "200", "--seed", "3", "--budget"]
     assert main([*words, "100s", "--json"]) == 0
@@ -197,6 +206,31 @@ def test_pairs_of_digits_have_prototypes_of_all_their_classes(several, tmp_path,
     found = robustness(fit(digits_run(**box), tmp_path / "run"), images=40)
     assert found["prototypes"]["pairs"] > 40
     assert 0 <= found["noise"]["uniform"]["decision_stays"]["mean"] <= 1
+
+
+def test_pictures_are_of_the_first_image_that_has_a_prototype(converted):
+    model, test = converted.model(), open_data(converted.config.data).test
+    damage = Damage.drawn(test.shape, 0)
+    model.keep((model.class_of() != test.labels[0]).nonzero().flatten())
+    found = damaged(model, test, ("prp", "random"), damage, 0, None)
+    row = int((test.labels != test.labels[0]).nonzero()[0])
+    assert found["image"] == test.names[row]
+    assert model.class_of()[found["prototype"]] == test.labels[row]
+    image = to_float(test.take(torch.tensor([row])), "cpu")
+    chosen = torch.tensor([[found["prototype"]]])
+    own = replaced(model, image, chosen, ("prp", "random"), damage)
+    for kind in ("prp", "random"):
+        halves = [own[f"{kind} noise {end}"] for end in ("remove_top", "keep_top")]
+        kept = [(half == image[0]).all(dim=0) for half in halves]
+        # each pixel stays in one of the halves, where noise is not by chance what was there
+        assert bool((kept[0] | kept[1]).all())
+        assert int(kept[0].sum()) == pytest.approx(kept[0].numel() / 2, abs=1)
+    names = {f"{k} {f} {c}" for k, f, _, c in names_of(("prp", "random"))} | {"plain", *NOISES}
+    assert set(found["pictures"]) == names
+    model.keep(torch.tensor([0]))
+    other = test.subset("test", (test.labels != int(model.class_of()[0])).nonzero().flatten())
+    nothing = damaged(model, other, ("prp", "random"), damage, 0, None)
+    assert (nothing["prototype"], set(nothing["pictures"])) == (None, {"plain", *NOISES})
 
 
 def test_one_image_is_too_few(converted):

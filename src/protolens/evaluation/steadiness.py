@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from protolens.attribution import CONTROLS, attribute
 from protolens.data import Batch, DataSet, Images, open_data, plain_batches, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation import shaking
-from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, rate_of
+from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, line_of
+from protolens.evaluation.damaged import damaged
 from protolens.evaluation.drops import SHARE, WANTED, Damage, drops_of, kinds_of_maps, names_of
 from protolens.evaluation.methods import BATCH, IMAGES, LEAST, drawn, mean_of, watched
 from protolens.evaluation.predicates import flat
@@ -72,7 +74,7 @@ def robustness(
     budget: float | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure how far a run's explanations hold, and write RUN/robustness.json.
+    """Measure how far a run's explanations hold; writes RUN/robustness.json, and pictures beside it.
 
     images: of the test split, drawn by the seed; budget: seconds, for which as many of them are measured as fit. What
     the model does not have, such as maps of places or prototypes that can be found again without training, is None, or
@@ -97,6 +99,7 @@ def robustness(
             "images": len(test),
             **measured(model, test, asked, team),
             "prototypes_again": again(model, data, seed),
+            "shown": damaged(model, test, asked.kinds, asked.damage, seed, run.folder if team.leads else None),
         }
         assert state_digest(model) == before, "measuring changed the model"
     content |= plan.facts(what_is_known(content))
@@ -114,13 +117,19 @@ def costs_of(model: PrototypeModel, data: DataSet, images: Images, asked: Asked,
     def first(count: int) -> Batch:
         return Batch(batch.images[:count], batch.labels[:count])
 
-    rates = {
-        "replaced pixels": rate_of(lambda n: asked.drops(model, first(n))["pairs"].cpu(), len(images)),
-        "noise": rate_of(lambda n: asked.noise(model, first(n), rows[:n])["none margin"].cpu(), len(images)),
+    lines = {
+        "replaced pixels": line_of(lambda n: asked.drops(model, first(n))["pairs"].cpu(), len(images)),
+        "noise": line_of(lambda n: asked.noise(model, first(n), rows[:n])["none margin"].cpu(), len(images)),
     }
-    once = {"prototypes found again": seconds_of_finding(model, data, asked.seed) if is_found_again(model) else 0.0}
-    rates, once = agreed(team, rates), agreed(team, once)
-    return lambda count: {name: count * seconds / team.size for name, seconds in rates.items()} | once
+    call, each = (agreed(team, {name: line[place] for name, line in lines.items()}) for place in (0, 1))
+    again = seconds_of_finding(model, data, asked.seed) if is_found_again(model) else 0.0
+    once = agreed(team, {"prototypes found again": again})
+
+    def costs(count: int) -> dict[str, float]:
+        mine = count / team.size
+        return {name: ceil(mine / BATCH) * call[name] + mine * each[name] for name in lines} | once
+
+    return costs
 
 
 def what_is_known(content: Mapping[str, Any]) -> str:

@@ -122,16 +122,18 @@ def do_evaluate_uncertainty(given: argparse.Namespace, run: "Run") -> int:
 def do_evaluate_robustness(given: argparse.Namespace, run: "Run") -> int:
     """The verb `evaluate` for whether explanations hold."""
     from protolens.evaluation import robustness
+    from protolens.report import write_robustness
     from protolens.terminal import show_robustness
 
     found = robustness(run, images=given.images, seed=given.seed, budget=budget_of(given), device=given.device)
     if not leads():
         return 0
+    page = write_robustness(run, found)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"page": str(page)}))
         return 0
     show_robustness(run, found)
-    print(run.folder / "robustness.json")
+    print(page)
     return 0
 
 
