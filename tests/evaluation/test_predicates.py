@@ -8,9 +8,9 @@ import torch
 from protolens.data import open_data, to_float
 from protolens.evaluation import evaluate
 from protolens.evaluation.evaluation import code_of_winner
-from protolens.evaluation.predicates import flat, in_a_plane, number, spread_of_classes
+from protolens.evaluation.predicates import flat, in_a_plane, spread_of_classes
 from protolens.models import build_model, stage_names
-from protolens.train import fit
+from protolens.train import fit, number
 from tests.conftest import digits_run, make_task
 
 ONE_EPOCH = {"train": {"epochs": 1}}
@@ -90,5 +90,7 @@ def test_the_spread_is_around_the_means_of_classes_and_the_plane_keeps_most_of_i
 
 
 def test_a_figure_that_is_not_defined_is_none():
-    assert [number(value) for value in (0.5, float("nan"), float("inf"))] == [0.5, None, None]
+    values = (0.5, float("nan"), float("inf"))
+    assert [number(value) for value in values] == [0.5, None, None]
+    assert [number(value) for value in torch.tensor(values)] == [0.5, None, None]
     assert flat({"a": {"b": 1.0, "c": [1]}, "d": None}) == {"a.b": 1.0, "d": None}

@@ -4,7 +4,6 @@ What they are held against, the black box, is another run: the figures of trust 
 """
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ from protolens.evaluation.diversity import (
 from protolens.evaluation.transparency import entropy_of_use, nearest_agreement, purity, unused, unused_of_classes
 from protolens.models import PrototypeModel
 from protolens.nn import log_ratio
-from protolens.train import Run
+from protolens.train import Run, number
 
 POPULATION = 2000  # training images whose attributes are measured
 AROUND = 5  # images nearest to a prototype that stand for it in the plane
@@ -121,11 +120,6 @@ def combination(run: Run, data: DataSet) -> dict[str, Any]:
 def pixels(images: Images, rows: Tensor) -> Tensor:
     """These images as floats, [n, C, H, W] in [0, 1]."""
     return to_float(images.take(rows), "cpu")
-
-
-def number(value: float) -> float | None:
-    """A figure for JSON: None where it is not defined, or infinite."""
-    return value if isfinite(value) else None
 
 
 def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float | None]:
