@@ -183,9 +183,7 @@ def matched(first: Centres, second: Centres, codes: Tensor, scale: float, by_dis
     for k in first.class_of.unique().tolist():
         mine, theirs = first.class_of == k, second.class_of == k
         if theirs.any():
-            distances.append(
-                matched_distance(first.vectors[mine], second.vectors[theirs], scale) if scale else torch.nan
-            )
+            distances.append(matched_distance(first.vectors[mine], second.vectors[theirs], scale))
             correlations.append(matched_correlation(both[0][:, mine], both[1][:, theirs]))
             pairs.append(min(int(mine.sum()), int(theirs.sum())))
     weights = torch.tensor(pairs, dtype=torch.float64) / max(1, sum(pairs))
@@ -195,7 +193,7 @@ def matched(first: Centres, second: Centres, codes: Tensor, scale: float, by_dis
 
 def similarity(codes: Tensor, vectors: Tensor, by_distance: bool) -> Tensor:
     """In the order of the model's similarity: [V, D], [P, D] -> [V, P]."""
-    return -torch.cdist(codes, vectors) if by_distance else codes @ vectors.T
+    return -torch.cdist(codes.double(), vectors.double()) if by_distance else codes @ vectors.T
 
 
 def summary(values: Tensor) -> dict[str, Any]:

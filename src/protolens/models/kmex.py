@@ -156,7 +156,9 @@ class KMEx(ReadsNetwork):
         return log_ratio(distance), distance
 
     def alike(self, code: Tensor) -> Tensor:
-        return self._compare(code)[0]
+        # by differences: the code may be a prototype, and a distance of 0 counts for much
+        vectors = self.prototypes.vectors
+        return log_ratio(euclidean(code, vectors)) if self.settings.similarity == "distance" else code @ vectors.T
 
     def speakers(self, similarity: Tensor) -> Tensor:
         """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
