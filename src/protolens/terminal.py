@@ -200,6 +200,7 @@ def show_robustness(run: "Run", found: Mapping[str, Any]) -> None:
     for part in (found["prototypes"], found["noise"], again):
         for name, reason in part["left_out"].items():
             console.print(escape(f"without {name}: {reason}"), highlight=False)
+    _show_bought(found)
 
 
 def table_of_drops(run: "Run", found: Mapping[str, Any]) -> Table:
@@ -231,24 +232,22 @@ def table_of_noise(found: Mapping[str, Any]) -> Table:
 
 def table_of_prototypes_again(found: Mapping[str, Any]) -> Table:
     """A line a way of finding prototypes again."""
-    ways = {
-        "start": "the same codes, another start",
-        "sample": "other codes, the same start",
-        "both": "other codes, another start",
-        "random": "codes by chance, the control",
-    }
+    from protolens.report.robustness import WAYS
+
     title = (
         f"prototypes found again {found['resamples']} times, of {found['codes']:,} of {found['of']:,} training codes"
     )
     table = Table("from", "distance of partners, in spreads", "correlation over images", title=title)
-    for name, way in ways.items():
+    for name, way in WAYS.items():
         table.add_row(way, plain(found[name]["distance"]), plain(found[name]["correlation"]))
     return table
 
 
 def plain(found: Mapping[str, Any]) -> str:
     """A mean with two decimals."""
-    return "undefined" if found["mean"] is None else f"{found['mean']:.2f}"
+    from protolens.report.numbers import two
+
+    return "undefined" if found["mean"] is None else two(found["mean"])
 
 
 def show_examination(run: "Run", found: Mapping[str, Any]) -> None:

@@ -185,8 +185,8 @@ def words_of_evaluate(evaluate: Parser) -> None:
     evaluate.add_argument(
         "--budget",
         metavar="TIME",
-        help="with --method, --beside and --uncertainty: measure as many images (at least 30), or draws (at least "
-        "10), as fit in 90s, 10m or 1h30m, and say what that bought",
+        help="with --method, --beside, --robustness and --uncertainty: measure as many images (at least 30), or draws "
+        "(at least 10), as fit in 90s, 10m or 1h30m, and say what that bought",
     )
     evaluate.add_argument("--seed", type=int, default=0, help="with these: draws images and all else (default: 0)")
     evaluate.add_argument(

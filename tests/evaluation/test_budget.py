@@ -15,6 +15,7 @@ from protolens.evaluation.budget import (
     images_within,
     in_numbers,
     in_points,
+    line_of,
     parse_duration,
     planned,
     rate_of,
@@ -85,6 +86,23 @@ def test_a_rate_is_found_on_growing_numbers_of_images(each, once, most):
     assert clock.calls[:2] == [1, 1]
     assert rate == pytest.approx(each, rel=1e-6)
     assert each * clock.calls[-1] >= ENOUGH * 0.999 or clock.calls[-1] == most
+
+
+@given(st.floats(0, 20), seconds, st.floats(0, 20), st.integers(1, 64))
+def test_a_call_and_each_image_in_it_are_told_apart(call, each, warming, most):
+    now, calls = [0.0], []
+
+    def work(images: int) -> None:
+        now[0] += call + each * images + (0 if calls else warming)
+        calls.append(images)
+
+    told = line_of(work, most, lambda: now[0])
+    assert all(1 <= images <= most for images in calls)
+    if most == 1:
+        assert told == (0.0, pytest.approx(call + each))
+    else:
+        assert told == (pytest.approx(call, abs=1e-6), pytest.approx(each, rel=1e-6, abs=1e-9))
+        assert calls[-1] == most or each * (calls[-1] - 1) >= ENOUGH * 0.999
 
 
 @given(seconds, seconds, st.floats(0, 1e4), st.floats(0, 1e4), st.integers(0, 5000))

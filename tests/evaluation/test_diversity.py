@@ -18,11 +18,13 @@ from protolens.evaluation.diversity import (
     coverage,
     davies_bouldin,
     distance_kernel,
+    distances,
     entropy_of_similarity,
     separation,
     vendi_score,
     volume,
 )
+from protolens.evaluation.trust import matched_distance
 from protolens.nn import log_ratio
 
 seeds = st.integers(0, 2**31)
@@ -98,6 +100,20 @@ def test_davies_bouldin_of_one_cell_is_none_and_of_equal_prototypes_infinite():
     codes, assigned = torch.rand(4, 2), torch.tensor([0, 0, 1, 1])
     assert math.isnan(davies_bouldin(codes, torch.rand(2, 2), torch.zeros(4, dtype=torch.int64)))
     assert davies_bouldin(codes, torch.zeros(2, 2), assigned) == math.inf
+
+
+def test_prototypes_far_from_zero_are_as_far_from_each_other_as_they_are():
+    vectors = torch.eye(50, 64) / 2**0.5 + 100  # all at a distance of 1, with lengths of 800
+    assert distances(vectors).fill_diagonal_(1).sub(1).abs().max() < 1e-4
+    assert distances(vectors).diagonal().max() == 0
+    assert entropy_of_similarity(log_ratio(distances(vectors))) == pytest.approx(0.0236, abs=6e-5)
+    twins = torch.cat([vectors, vectors[:1]])
+    assert davies_bouldin(twins + 0.1, twins, torch.arange(51)) == math.inf
+
+
+def test_a_scale_of_nothing_measures_nothing():
+    assert math.isnan(separation(torch.eye(3), 0.0))
+    assert math.isnan(matched_distance(torch.eye(3), torch.eye(3), 0.0))
 
 
 def test_separation_is_the_way_to_the_nearest_other_one():

@@ -18,7 +18,7 @@ from protolens.evaluation import doctor
 from protolens.evaluation.examining import patient_of, window
 from protolens.evaluation.findings import KINDS, find, reasons_not_to_ask
 from protolens.evaluation.mends import mends_of
-from protolens.evaluation.seeing import see
+from protolens.evaluation.seeing import Neighbours, see
 from protolens.models import build_model, save_model, state_digest
 from protolens.models.registry import calendar
 from protolens.train import Run, convert, fit
@@ -169,6 +169,25 @@ def test_distances_and_leads_are_those_computed_slowly(runs):
     assert torch.equal(seen.wins.argmax(dim=1), evidence.similarity.argmax(dim=1))
 
 
+def test_codes_far_from_zero_are_met_as_near_as_they_are(runs, monkeypatch):
+    """Distances of 1e-3 between codes of length 300 are less than rounding leaves of squared lengths."""
+    training, model = open_data(runs("prototypedl").config.data).training, runs("prototypedl").model().eval()
+    plain, depth = model.code, model.prototypes.vectors.shape[1]
+    monkeypatch.setattr(model, "code", lambda images: plain(images) + 300 / depth**0.5)
+    images = to_float(training.take(torch.arange(len(training))), "cpu")
+    with torch.no_grad():
+        codes = model.code(images)
+        model.prototypes.vectors.copy_(codes[: len(model.prototypes)] + 1e-3 / depth**0.5)
+        neighbours = Neighbours.begin(model, [training], model.evidence(images[:1]), 0)
+        for part in codes.split(200):
+            neighbours.meet(part)
+        apart = torch.cdist(model.prototypes.vectors, codes, compute_mode="donot_use_mm_for_euclid_dist")
+        between = torch.cdist(codes, codes, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    assert neighbours.of_prototypes().tolist() == pytest.approx(apart.amin(dim=1).tolist(), abs=1e-2)
+    # every image is a probe where they are so few
+    assert torch.allclose(neighbours.of_probes(), between.amin(dim=1), atol=1e-2)
+
+
 def test_the_image_that_a_prototype_was_taken_from_does_not_count_as_its_use(runs, tmp_path):
     """A centre moved onto the code of one image of its class wins that image, and the doctor leaves it out."""
     run, data = runs("kmex"), open_data(runs("kmex").config.data)
@@ -255,6 +274,18 @@ def test_each_mend_can_be_typed_and_changes_the_run(runs, name):
         old = calendar(build_model(run.config.model, task, 0), run.config.stages)
         changed = (model.settings, config.data, config.train, stages)
         assert changed != (run.model().settings, run.config.data, run.config.train, old), kind
+
+
+@pytest.mark.parametrize(("then", "mend"), [
+    ({}, "fewer"), ({"project": {}}, "onto one patch"), ({"project": {"distinct": 0.0}}, "onto one patch"),
+    ({"project": {"distinct": 1.0}}, "fewer"),
+])  # fmt: skip
+def test_duplicates_are_kept_apart_where_projection_lets_them_meet(runs, monkeypatch, then, mend):
+    run = runs("protopnet")
+    stages = [stage | {"then": then if number == 0 else {}} for number, stage in enumerate(run.facts["stages"])]
+    facts = run.facts | {"stages": stages}
+    monkeypatch.setattr(Run, "facts", property(lambda _: facts))
+    assert mend in mends_of(run, {"duplicate": 2})["duplicate"]
 
 
 def test_mends_do_what_they_say(runs, tmp_path):

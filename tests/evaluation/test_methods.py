@@ -211,7 +211,7 @@ def test_a_budget_buys_images_and_says_so_everywhere(run, capsys, monkeypatch):
     assert main([*words, "soon"]) == 1
     assert "'soon' is no span of time; write 90s" in capsys.readouterr().err
     assert main(["evaluate", str(run.folder), "--budget", "5m"]) == 1
-    assert "--budget is for --method, --beside and --uncertainty" in capsys.readouterr().err
+    assert "--budget is for --method, --beside, --robustness and --uncertainty" in capsys.readouterr().err
 
 
 def test_a_mean_without_figures_has_none():

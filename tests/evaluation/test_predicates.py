@@ -1,6 +1,7 @@
 """The predicates of a finished run, in its evaluation: for every kind of head, for many classes, for one prototype."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,9 +9,9 @@ import torch
 from protolens.data import open_data, to_float
 from protolens.evaluation import evaluate
 from protolens.evaluation.evaluation import code_of_winner
-from protolens.evaluation.predicates import flat, in_a_plane, number, spread_of_classes
+from protolens.evaluation.predicates import alike_to_each_other, diversity, flat, in_a_plane, spread_of_classes
 from protolens.models import build_model, stage_names
-from protolens.train import fit
+from protolens.train import fit, number
 from tests.conftest import digits_run, make_task
 
 ONE_EPOCH = {"train": {"epochs": 1}}
@@ -79,6 +80,43 @@ def test_the_code_of_an_image_with_places_is_that_of_the_place_most_like_any_pro
         assert torch.equal(found[image], evidence.code[image, :, best[1], best[2]])
 
 
+def test_codes_that_are_all_alike_leave_figures_by_their_spread_undefined():
+    model = build_model({"name": "protovae"}, make_task(), 0)
+    count, depth = len(model.prototypes), model.prototypes.vectors.shape[1]
+    similarity = torch.randn(30, count, generator=torch.Generator().manual_seed(0))
+    found = diversity(model, torch.ones(30, depth), similarity, torch.arange(30) % 4)
+    json.dumps(found, allow_nan=False)
+    assert found["separation"] is None
+    assert found["vendi_score"]["distance"] is None
+    assert found["coverage"] is None
+    assert 0 < found["vendi_score"]["cosine"] <= 1
+
+
+@pytest.mark.parametrize("places", ["pooled", "map"])
+def test_fifty_prototypes_of_kmex_far_from_zero_are_like_themselves_alone(places, monkeypatch):
+    """The entropy of similarity by its definition (models.md 7.5), one pair at a time."""
+    of = {"name": "blackbox", "network": "strong"}
+    settings = {"name": "kmex", "of": of, "layer": "encoder.1", "places": places, "per_class": 5}
+    model = build_model(settings, make_task(classes=10), 0)
+    count, depth = model.prototypes.vectors.shape
+    assert count == 50
+    vectors = 0.3 * torch.randn(count, depth, generator=torch.Generator().manual_seed(0)) + 100
+    with torch.no_grad():
+        model.prototypes.vectors.copy_(vectors)
+    found = diversity(model, vectors + 0.1, torch.eye(count), torch.arange(count) // 5)
+    entropies = []
+    for one in vectors.double().tolist():
+        apart = [math.dist(one, other) for other in vectors.double().tolist()]
+        weights = [(d + 1) / (d + 1e-4) for d in apart]
+        shares = [weight / sum(weights) for weight in weights]
+        entropies.append(-sum(share * math.log(share) for share in shares) / math.log(count))
+    for name in ("own", "distance"):
+        assert found["entropy_of_similarity"][name] == pytest.approx(sum(entropies) / count, rel=1e-3)
+    whole = alike_to_each_other(model)
+    monkeypatch.setattr("protolens.evaluation.predicates.DIFFERENCES", 7 * count * depth)
+    assert torch.equal(alike_to_each_other(model), whole)
+
+
 def test_the_spread_is_around_the_means_of_classes_and_the_plane_keeps_most_of_it():
     codes, labels = torch.randn(60, 5) * torch.tensor([9.0, 5.0, 1.0, 1.0, 1.0]), torch.arange(60) % 3
     apart = [float((codes[i] - codes[labels == labels[i]].mean(dim=0)).square().sum()) for i in range(60)]
@@ -90,5 +128,7 @@ def test_the_spread_is_around_the_means_of_classes_and_the_plane_keeps_most_of_i
 
 
 def test_a_figure_that_is_not_defined_is_none():
-    assert [number(value) for value in (0.5, float("nan"), float("inf"))] == [0.5, None, None]
+    values = (0.5, float("nan"), float("inf"))
+    assert [number(value) for value in values] == [0.5, None, None]
+    assert [number(value) for value in torch.tensor(values)] == [0.5, None, None]
     assert flat({"a": {"b": 1.0, "c": [1]}, "d": None}) == {"a.b": 1.0, "d": None}

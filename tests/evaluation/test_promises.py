@@ -1,6 +1,7 @@
 """The promises of prototypes against slow definitions."""
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ def test_without_images_of_a_class_and_of_others_there_is_no_overlap():
     assert (
         stranger_overlap(torch.rand(3, 2), torch.zeros(3, dtype=torch.long), torch.zeros(2, dtype=torch.long)) is None
     )
+
+
+def test_images_whose_classes_have_no_prototypes_leave_a_figure_that_json_can_hold():
+    model = build_model({"name": "protovae", "per_class": 1}, make_task(1, (16, 16)), 0)
+    model.keep(torch.tensor([0]))
+    pixels = torch.zeros(6, 1, 16, 16, dtype=torch.uint8)
+    images = MemoryImages("test", pixels, torch.ones(6, dtype=torch.long), [str(row) for row in range(6)])
+    found = promises(model, images, torch.rand(6, 1), 0)
+    assert found["own_class_nearest"] is None
+    json.dumps(found, allow_nan=False)
 
 
 def test_coinciding_prototypes_are_duplicates_and_others_are_not():

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from protolens.report import write_explanations, write_report
+from protolens.report import write_explanations, write_report, write_robustness
+from tests.report.test_robustness import content
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -81,6 +82,17 @@ def test_no_page_is_wider_than_its_window(visit, written, width):
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CUT) == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_words_that_only_readers_hear_make_no_page_wider(visit, maker, width):
+    run = maker().write()
+    page = visit(write_robustness(run, content(run.folder)), width)
+    assert page.locator(".unseen").count() > 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(TEXT_SIZES) == []
+    assert page.complaints == []
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -4,11 +4,11 @@ import zlib
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F
 
 from protolens.attribution.perturbation import rounds
-from protolens.config import seed_of
+from protolens.data import drawn_for_each
 
 
 @torch.no_grad()
@@ -42,8 +42,7 @@ def occlusion(
 def chance(images: Tensor, seed: int) -> Tensor:
     """Uniform random numbers, [B, H, W]: what knows nothing. Drawn from the seed and the image's own pixels."""
     own = [zlib.crc32(image.cpu().contiguous().numpy().tobytes()) for image in images.detach()]
-    generators = [Generator().manual_seed(seed_of(seed, "chance", number)) for number in own]
-    return torch.stack([torch.rand(images.shape[2:], generator=each) for each in generators]).to(images.device)
+    return drawn_for_each(torch.rand, images.shape[2:], own, seed, "chance").to(images.device)
 
 
 def edges(images: Tensor) -> Tensor:

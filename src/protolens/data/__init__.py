@@ -10,6 +10,7 @@ from protolens.data.dataset import DataSet, open_data
 from protolens.data.decode import read_image
 from protolens.data.images import Images, MemoryImages, StreamedImages
 from protolens.data.leakage import Leak
+from protolens.data.noise import drawn_for_each
 
 __all__ = [
     "Batch",
@@ -21,6 +22,7 @@ __all__ = [
     "augment",
     "balanced_weights",
     "catalog",
+    "drawn_for_each",
     "gaussian_kernel",
     "open_data",
     "open_whole",

@@ -84,6 +84,26 @@ def rate_of(work: Callable[[int], object], most: int, clock: Clock = time.monoto
     return seconds / images
 
 
+def line_of(work: Callable[[int], object], most: int, clock: Clock = time.monotonic) -> tuple[float, float]:
+    """Seconds of a call, and of each image in it, where a batch of small images takes hardly longer than one.
+
+    By one image, after another that warms up, and by ever more of them until these take long enough longer to tell.
+    """
+
+    def taken(images: int) -> float:
+        begun = clock()
+        work(images)
+        return clock() - begun
+
+    work(1)
+    one = taken(1)
+    images, each = 1, one
+    while (images - 1) * each < ENOUGH and images < most:
+        images = min(4 * images, most)
+        each = max(0.0, taken(images) - one) / (images - 1)
+    return max(0.0, one - each), each
+
+
 def tried(wanted: int) -> int:
     """How many images may be tried before so many are measured, so that trying stays a small part."""
     return max(1, wanted // SHARE)

@@ -19,7 +19,7 @@ from protolens.config import to_mapping
 from protolens.errors import ProtolensError
 from protolens.evaluation.answers import read_answers
 from protolens.evaluation.doubting import FILE as DOUBTS
-from protolens.evaluation.predicates import flat, number
+from protolens.evaluation.predicates import flat
 from protolens.evaluation.scores import (
     Difference,
     bootstrap_interval,
@@ -39,7 +39,7 @@ from protolens.evaluation.trust import (
 )
 from protolens.files import read_json
 from protolens.models import model_class
-from protolens.train import Run, classes_said, classes_shown, share_of_equal
+from protolens.train import Run, classes_said, classes_shown, number, share_of_equal
 
 LEVEL = 0.05  # chance above which two kinds are not told apart
 SCORES = (

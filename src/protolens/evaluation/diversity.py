@@ -59,10 +59,14 @@ def cosine_kernel(vectors: Tensor) -> Tensor:
     return straight @ straight.T
 
 
+def distances(vectors: Tensor) -> Tensor:
+    """Euclidean distance of each pair, [P, D] -> [P, P], float64; exactly 0 for equal ones."""
+    return torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def distance_kernel(vectors: Tensor, scale: float) -> Tensor:
-    """exp(-d^2 / (2 scale^2)) of each pair, [P, D] -> [P, P]; 1 for equal ones."""
-    apart = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.exp(-((apart / scale) ** 2) / 2)
+    """exp(-d^2 / (2 scale^2)) of each pair, [P, D] -> [P, P]; 1 for equal ones. scale: above 0."""
+    return torch.exp(-((distances(vectors) / scale) ** 2) / 2)
 
 
 @metric("diversity", HIGHER, 0, 1, "share of P", "Friedman, Dieng 2023, arXiv:2210.02410")
@@ -89,7 +93,7 @@ def davies_bouldin(codes: Tensor, vectors: Tensor, assigned: Tensor) -> float:
         return float("nan")
     apart = (codes.double() - vectors.double()[assigned]).norm(dim=1)
     width = torch.stack([apart[assigned == number].mean() for number in used])
-    between = torch.cdist(vectors[used].double(), vectors[used].double())
+    between = distances(vectors[used])
     ratio = (width[:, None] + width[None]) / between
     ratio.fill_diagonal_(0)
     return float(ratio.nan_to_num(nan=0.0, posinf=torch.inf).amax(dim=1).mean())
@@ -97,13 +101,14 @@ def davies_bouldin(codes: Tensor, vectors: Tensor, assigned: Tensor) -> float:
 
 @metric("diversity", HIGHER, 0, float("inf"), "spreads", "specs/models.md 7.5")
 def separation(vectors: Tensor, scale: float) -> float:
-    """Mean distance of prototypes to their nearest other one, by a scale such as that of `matched_distance`. [P, D]."""
+    """Mean distance of prototypes to their nearest other one, by a scale such as that of `matched_distance`. [P, D].
+
+    Not a number for a single prototype, or a scale of 0.
+    """
     check(vectors=vectors)
-    if len(vectors) < 2:
+    if len(vectors) < 2 or not scale:
         return float("nan")
-    apart = torch.cdist(vectors.double(), vectors.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    apart.fill_diagonal_(torch.inf)
-    return float(apart.amin(dim=1).mean()) / scale
+    return float(distances(vectors).fill_diagonal_(torch.inf).amin(dim=1).mean()) / scale
 
 
 def area(points: Tensor) -> float:

@@ -21,7 +21,6 @@ from protolens.evaluation.doubtful import Answered, doubtful
 from protolens.evaluation.interpretation import to_predicted
 from protolens.evaluation.maps import rank_correlations
 from protolens.evaluation.methods import mean_of
-from protolens.evaluation.predicates import number
 from protolens.evaluation.scores import area_interval, wilson_interval
 from protolens.evaluation.uncertainty import (
     NOBODY,
@@ -42,7 +41,7 @@ from protolens.evaluation.uncertainty import (
 from protolens.files import write_json
 from protolens.models import PrototypeModel, state_digest
 from protolens.models.bayesian import Bayesian
-from protolens.train import Run, Team, area_under_roc, assemble, batch_for, predict, refuse_other_images
+from protolens.train import Run, Team, area_under_roc, assemble, batch_for, number, predict, refuse_other_images
 
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for

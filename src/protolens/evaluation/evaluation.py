@@ -16,7 +16,7 @@ from protolens.evaluation.interpretation import conciseness, fidelity, to_predic
 from protolens.evaluation.locating import scores_of_parts
 from protolens.evaluation.masks import scores_of_masks
 from protolens.evaluation.overview import overview
-from protolens.evaluation.predicates import combination, diversity, number, transparency
+from protolens.evaluation.predicates import combination, diversity, transparency
 from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
 from protolens.evaluation.several import scores_of_several
@@ -38,6 +38,7 @@ from protolens.train import (
     made_with,
     main_figure,
     mean_area_under_roc,
+    number,
     predict,
     refuse_other_images,
     share_of_equal,

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from protolens.config import seed_of
-from protolens.data import Images, plain_batches
+from protolens.data import Images, drawn_for_each, plain_batches
 from protolens.data.pictures import to_png
 from protolens.evaluation.parts import (
     LEAST,
@@ -27,12 +27,11 @@ from protolens.evaluation.parts import (
     part_stability,
     together,
 )
-from protolens.evaluation.predicates import number
 from protolens.evaluation.promises import shows_class_of
 from protolens.files import write_bytes
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.nn import IMAGENET
-from protolens.train import Run, Team, batch_for
+from protolens.train import Run, Team, batch_for, number
 
 NEAREST = 10  # images whose patches tell how pure a prototype is, as in PIP-Net
 NOISE = 0.2  # standard deviation of the noise that prototypes should bear, in units of a band's own in ImageNet
@@ -143,8 +142,7 @@ def noisy(images: Tensor, rows: Tensor, seed: int) -> Tensor:
     deviation = torch.tensor(IMAGENET[1])
     if images.shape[1] != len(deviation):
         deviation = deviation.mean().expand(images.shape[1])
-    generators = (Generator().manual_seed(seed_of(seed, "noise of parts", row)) for row in rows.tolist())
-    noise = torch.stack([torch.randn(images.shape[1:], generator=generator) for generator in generators])
+    noise = drawn_for_each(torch.randn, images.shape[1:], rows.tolist(), seed, "noise of parts")
     return images + (NOISE * noise).clamp(-LIMIT, LIMIT).mul_(deviation[:, None, None]).to(images)
 
 

@@ -60,7 +60,11 @@ def of_duplicates(run: Run, sick: int) -> str:
     name = str(run.config.model["name"])
     if name in OF_LAST_LAYER:
         return other_network(run)
-    projecting = [s["name"] for s in run.facts["stages"] if not s["then"].get("project", {}).get("distinct", True)]
+    projecting = [
+        stage["name"]
+        for stage in run.facts["stages"]
+        if "project" in stage["then"] and not stage["then"]["project"].get("distinct", False)
+    ]
     if projecting:
         # config.toml holds the stages as they were, so that model.distinct alone would change nothing
         settings = [f"--stages.{stage}.then.project.distinct 1" for stage in projecting]

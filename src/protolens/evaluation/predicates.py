@@ -4,7 +4,6 @@ What they are held against, the black box, is another run: the figures of trust 
 """
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from protolens.evaluation.diversity import (
     coverage,
     davies_bouldin,
     distance_kernel,
+    distances,
     entropy_of_similarity,
     separation,
     vendi_score,
@@ -29,10 +29,11 @@ from protolens.evaluation.diversity import (
 from protolens.evaluation.transparency import entropy_of_use, nearest_agreement, purity, unused, unused_of_classes
 from protolens.models import PrototypeModel
 from protolens.nn import log_ratio
-from protolens.train import Run
+from protolens.train import Run, number
 
 POPULATION = 2000  # training images whose attributes are measured
 AROUND = 5  # images nearest to a prototype that stand for it in the plane
+DIFFERENCES = 1 << 26  # between prototypes that are held at a time
 
 
 def transparency(
@@ -66,26 +67,35 @@ def diversity(model: PrototypeModel, codes: Tensor, similarity: Tensor, labels: 
     """In the embedding: by the model's own similarity, by distance, and by dot product or its cosine.
 
     codes: [N, D] of test images, or the patches of them that are most like a prototype; similarity: [N, P]; labels: [N]
-    or [N, K]. Figures that need one class of each image are None where it can show several.
+    or [N, K]. Figures that need one class of each image are None where it can show several, and those by the spread of
+    codes where these are all alike.
     """
-    vectors, class_of = model.prototypes.vectors.detach(), model.class_of().cpu()
-    with torch.no_grad():
-        own = model.alike(vectors).cpu()
-    vectors, classes, single = vectors.cpu(), len(model.task.classes), labels.ndim == 1
+    own, vectors, class_of = alike_to_each_other(model), model.prototypes.vectors.detach().cpu(), model.class_of().cpu()
+    classes, single = len(model.task.classes), labels.ndim == 1
     scale = spread_of_classes(codes, labels if single else torch.zeros(len(labels), dtype=torch.int64))
-    alone = {"own": own, "distance": log_ratio(torch.cdist(vectors, vectors)), "dot_product": vectors @ vectors.T}
-    kernels = {"distance": distance_kernel(vectors, scale), "cosine": cosine_kernel(vectors)}
-    nearest = {"own": similarity, "distance": -torch.cdist(codes, vectors), "dot_product": codes @ vectors.T}
+    alone = {"own": own, "distance": log_ratio(distances(vectors)), "dot_product": vectors @ vectors.T}
+    kernels = {"distance": distance_kernel(vectors, scale) if scale else None, "cosine": cosine_kernel(vectors)}
+    by_distance = -torch.cdist(codes.double(), vectors.double())
+    nearest = {"own": similarity, "distance": by_distance, "dot_product": codes @ vectors.T}
     around = similarity.topk(min(AROUND, len(similarity)), dim=0).indices.flatten()
     cells = {name: davies_bouldin(codes, vectors, each.argmax(dim=1)) for name, each in nearest.items()}
     return {
         "volume": number(volume(vectors, class_of, classes)),
         "separation": number(separation(vectors, scale)),
         "entropy_of_similarity": {name: number(entropy_of_similarity(each)) for name, each in alone.items()},
-        "vendi_score": {name: number(vendi_score(each)) for name, each in kernels.items()},
+        "vendi_score": {name: None if each is None else number(vendi_score(each)) for name, each in kernels.items()},
         "davies_bouldin": {name: number(value) for name, value in cells.items()},
         "coverage": number(coverage(in_a_plane(codes), labels, around)) if single else None,
     }
+
+
+@torch.no_grad()
+def alike_to_each_other(model: PrototypeModel) -> Tensor:
+    """A model's own similarity of its prototypes to each other, [P, P] on the CPU."""
+    vectors = model.prototypes.vectors
+    # a similarity by distance takes the differences of all pairs
+    parts = vectors.split(max(1, DIFFERENCES // vectors.numel()))
+    return torch.cat([model.alike(part) for part in parts]).cpu()
 
 
 def spread_of_classes(codes: Tensor, labels: Tensor) -> float:
@@ -121,11 +131,6 @@ def combination(run: Run, data: DataSet) -> dict[str, Any]:
 def pixels(images: Images, rows: Tensor) -> Tensor:
     """These images as floats, [n, C, H, W] in [0, 1]."""
     return to_float(images.take(rows), "cpu")
-
-
-def number(value: float) -> float | None:
-    """A figure for JSON: None where it is not defined, or infinite."""
-    return value if isfinite(value) else None
 
 
 def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from protolens.data import Images, to_float
 from protolens.evaluation.metric import HIGHER, LOWER, metric
 from protolens.evaluation.transparency import unused
 from protolens.models import PrototypeModel, evaluation_mode
-from protolens.train import area_under_roc, batch_for
+from protolens.train import area_under_roc, batch_for, number
 
 NEAREST = 5  # neighbours that are asked
 CLAIMS = "the claims that seeds/002 collects about Chen et al. 2019, arXiv:1806.10574"
@@ -29,7 +29,8 @@ def own_class_nearest(similarity: Tensor, labels: Tensor, class_of: Tensor, coun
     """Share of an image's nearest prototypes that have its class, mean over images; higher is better, 0 to 1.
 
     similarity: [N, P]; labels: [N] or [N, K]; class_of: [P]. Asks `count` prototypes, or as many as the image's classes
-    have where these are fewer, so that 1 can be reached; an image whose classes have none does not count.
+    have where these are fewer, so that 1 can be reached; an image whose classes have none does not count. Not a number
+    where no image counts.
     """
     order = similarity.argsort(dim=1, descending=True, stable=True)
     own = shows_class_of(labels, class_of).gather(1, order)
@@ -126,7 +127,7 @@ def promises(model: PrototypeModel, images: Images, similarity: Tensor, seed: in
     """All of them, for evaluation.json. similarity: [N, P] of the images of a split."""
     class_of, vectors = model.class_of().cpu(), model.prototypes.vectors.detach().cpu()
     return {
-        "own_class_nearest": own_class_nearest(similarity, images.labels, class_of),
+        "own_class_nearest": number(own_class_nearest(similarity, images.labels, class_of)),
         "patches_of_own_class": patches_of_own_class(similarity, images.labels, class_of),
         "consistency": consistency(model, images, similarity, seed),
         "duplicates": duplicates(vectors),

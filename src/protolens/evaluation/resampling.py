@@ -4,9 +4,11 @@
 seconds; those of other models need another training, and `compare` matches runs of other seeds.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import Generator, Tensor
 
 from protolens.config import seed_of
 from protolens.data import DataSet, Images
+from protolens.evaluation.budget import Clock, rate_of, tried
 from protolens.evaluation.methods import mean_of
 from protolens.evaluation.predicates import spread_of_classes
 from protolens.evaluation.trust import matched_correlation, matched_distance
@@ -68,15 +71,12 @@ def found_again(model: PrototypeModel, data: DataSet, seed: int) -> dict[str, An
     """
     training = codes_of(model, data.training, CODES, seed)
     validation = codes_of(model, data.validation, CHECKED, seed).vectors
-    order = model.class_of().cpu().argsort(stable=True)
-    own = Centres(model.prototypes.vectors.detach().cpu()[order], model.class_of().cpu()[order])
-    settings = model.settings
-    spherical, by_distance = settings.similarity == "cosine", settings.similarity == "distance"
-    reference = clustered(training, own, spherical, seed, start=own.vectors)
-    scale = spread_of_classes(training.vectors, training.labels)
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for way, other in (("run", own), *again_in_each_way(training, reference, spherical, seed)):
-        found[way].append(matched(reference, other, validation, scale, by_distance))
+    with Narrator(True) as narrator, narrator.counting("clustering again, part", RESAMPLES) as step:
+        found = defaultdict(list)
+        for way, pair in partners(model, training, validation, RESAMPLES, seed):
+            found[way].append(pair)
+            if way == WAYS[-1]:
+                step()
     return {
         "codes": len(training.vectors),
         "of": training.there,
@@ -86,23 +86,56 @@ def found_again(model: PrototypeModel, data: DataSet, seed: int) -> dict[str, An
     }
 
 
-def again_in_each_way(codes: Codes, reference: Centres, spherical: bool, seed: int) -> Iterator[tuple[str, Centres]]:
-    """RESAMPLES sets of prototypes each way, with its name.
+def seconds_of_finding(model: PrototypeModel, data: DataSet, seed: int, clock: Clock = time.monotonic) -> float:
+    """How long `found_again` will take, by a few images and by one round of clustering their codes."""
+    few = codes_of(model, data.training, tried(CODES), seed)
+    places = few.there // len(data.training)
+    each = rate_of(lambda n: codes_of(model, data.training, n * places, seed), tried(len(data.training)), clock)
+    splits = ((data.training, CODES), (data.validation, CHECKED))
+    images = [min(len(split), max(1, most // places)) for split, most in splits]
+    # as many codes as there will be, of which many are equal
+    of_training, of_validation = (torch.arange(places * count) % len(few.vectors) for count in images)
+    codes = Codes(few.vectors[of_training], few.labels[of_training], few.there)
+    begun = clock()
+    for _ in partners(model, codes, few.vectors[of_validation], 1, seed):
+        pass
+    return sum(images) * each + RESAMPLES * (clock() - begun)
+
+
+def partners(
+    model: PrototypeModel, training: Codes, validation: Tensor, rounds: int, seed: int
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Distance and correlation of partners by the name of each way: "run" once, WAYS in each of so many rounds.
+
+    validation: [V, D], codes whose similarity is compared.
+    """
+    order = model.class_of().cpu().argsort(stable=True)
+    own = Centres(model.prototypes.vectors.detach().cpu()[order], model.class_of().cpu()[order])
+    settings = model.settings
+    spherical, by_distance = settings.similarity == "cosine", settings.similarity == "distance"
+    reference = clustered(training, own, spherical, seed, start=own.vectors)
+    scale = spread_of_classes(training.vectors, training.labels)
+    for way, other in chain([("run", own)], again_in_each_way(training, reference, spherical, seed, rounds)):
+        yield way, matched(reference, other, validation, scale, by_distance)
+
+
+def again_in_each_way(
+    codes: Codes, reference: Centres, spherical: bool, seed: int, rounds: int = RESAMPLES
+) -> Iterator[tuple[str, Centres]]:
+    """So many sets of prototypes each way, with its name.
 
     start: of the same codes, from another start; sample: of as many codes of each class, drawn with replacement, from
     where the reference ends; both: of other codes from another start; random: codes of each class by chance in the
     place of prototypes, the control.
     """
-    with Narrator(True) as narrator, narrator.counting("clustering again, part", RESAMPLES) as step:
-        for number in range(RESAMPLES):
-            own = seed_of(seed, "resample", number)
-            generator = Generator().manual_seed(own)
-            other = resampled(codes, generator)
-            yield "start", clustered(codes, reference, spherical, own)
-            yield "sample", clustered(other, reference, spherical, own, start=reference.vectors)
-            yield "both", clustered(other, reference, spherical, own)
-            yield "random", by_chance(codes, reference, generator)
-            step()
+    for number in range(rounds):
+        own = seed_of(seed, "resample", number)
+        generator = Generator().manual_seed(own)
+        other = resampled(codes, generator)
+        yield "start", clustered(codes, reference, spherical, own)
+        yield "sample", clustered(other, reference, spherical, own, start=reference.vectors)
+        yield "both", clustered(other, reference, spherical, own)
+        yield "random", by_chance(codes, reference, generator)
 
 
 def resampled(codes: Codes, generator: Generator) -> Codes:
@@ -150,9 +183,7 @@ def matched(first: Centres, second: Centres, codes: Tensor, scale: float, by_dis
     for k in first.class_of.unique().tolist():
         mine, theirs = first.class_of == k, second.class_of == k
         if theirs.any():
-            distances.append(
-                matched_distance(first.vectors[mine], second.vectors[theirs], scale) if scale else torch.nan
-            )
+            distances.append(matched_distance(first.vectors[mine], second.vectors[theirs], scale))
             correlations.append(matched_correlation(both[0][:, mine], both[1][:, theirs]))
             pairs.append(min(int(mine.sum()), int(theirs.sum())))
     weights = torch.tensor(pairs, dtype=torch.float64) / max(1, sum(pairs))
@@ -162,7 +193,7 @@ def matched(first: Centres, second: Centres, codes: Tensor, scale: float, by_dis
 
 def similarity(codes: Tensor, vectors: Tensor, by_distance: bool) -> Tensor:
     """In the order of the model's similarity: [V, D], [P, D] -> [V, P]."""
-    return -torch.cdist(codes, vectors) if by_distance else codes @ vectors.T
+    return -torch.cdist(codes.double(), vectors.double()) if by_distance else codes @ vectors.T
 
 
 def summary(values: Tensor) -> dict[str, Any]:

@@ -113,11 +113,12 @@ class Neighbours:
     A probe is the code of an image, at one place where it has several; the codes of that image do not count for it.
     """
 
-    vectors: Tensor  # [Q + P, D]
+    vectors: Tensor  # [Q + P, D], from their middle
     own: Tensor  # [Q + P], number of the image that a vector is of, -1 for prototypes
     nearest: Tensor  # [Q + P]
     prototypes: int
     turned: bool  # whether directions are compared
+    middle: Tensor  # [D], which is subtracted from all: distances stay, and what rounding takes from them shrinks
     met: int = 0
 
     @classmethod
@@ -137,13 +138,17 @@ class Neighbours:
         own = torch.cat([chosen, torch.full((len(prototypes),), -1)]).to(codes.device)
         nearest = torch.full((len(vectors),), torch.inf, device=codes.device)
         turned = kind == "direction"
-        return cls(F.normalize(vectors) if turned else vectors, own, nearest, len(prototypes), turned)
+        vectors = F.normalize(vectors) if turned else vectors
+        middle = vectors.mean(dim=0)
+        return cls(vectors - middle, own, nearest, len(prototypes), turned, middle)
 
     def meet(self, code: Tensor) -> None:
         """Compare the next images with all vectors. code: [B, D] or [B, D, h, w]."""
         codes = _flat(code)
         codes = F.normalize(codes, dim=2) if self.turned else codes
-        apart = expanded_distance(codes.flatten(0, 1), self.vectors).view(*codes.shape[:2], -1).amin(dim=1)
+        apart = (
+            expanded_distance((codes - self.middle).flatten(0, 1), self.vectors).view(*codes.shape[:2], -1).amin(dim=1)
+        )
         numbers = torch.arange(self.met, self.met + len(codes), device=codes.device)
         apart.masked_fill_(numbers[:, None] == self.own, torch.inf)
         self.nearest = torch.minimum(self.nearest, apart.amin(dim=0))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from protolens.attribution import attribute
-from protolens.config import seed_of
+from protolens.data import drawn_for_each
 from protolens.evaluation.maps import overlaps, rank_correlations, spearman
 from protolens.evaluation.methods import KEPT, mean_of
 from protolens.evaluation.promises import shows_class_of
@@ -28,14 +28,9 @@ SHARES = ("decision_stays", "nearest_stays", "early_failure")  # figures that ar
 
 def shaken(images: Tensor, rows: Tensor, noise: str, draw: int, seed: int) -> Tensor:
     """The images with noise of their own, cut off at 0 and 1. images: [B, C, H, W]; rows: [B], their numbers."""
-    moved = []
-    for row in rows.tolist():
-        generator = Generator().manual_seed(seed_of(seed, "shaken", noise, draw, row))
-        if noise == "uniform":
-            moved.append(2 * torch.rand(images.shape[1:], generator=generator) - 1)
-        else:
-            moved.append(torch.randn(images.shape[1:], generator=generator))
-    return (images + NOISES[noise] * torch.stack(moved).to(images)).clamp(0, 1)
+    asked = (images.shape[1:], rows.tolist(), seed, "shaken", noise, draw)
+    moved = 2 * drawn_for_each(torch.rand, *asked) - 1 if noise == "uniform" else drawn_for_each(torch.randn, *asked)
+    return (images + NOISES[noise] * moved.to(images)).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,11 @@ def matched_distance(first: Tensor, second: Tensor, scale: float) -> float:
     """Mean distance of prototypes to their partners in another run, matched so that it is least, by a scale.
 
     first: [P, D]; second: [Q, D]; those of the larger set that have no partner do not count. scale: a distance, such as
-    the root mean square distance of codes to their class's mean.
+    the root mean square distance of codes to their class's mean. Not a number for a scale of 0.
     """
     check(first=first, second=second)
+    if not scale:
+        return float("nan")
     apart = torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist")
     rows, columns = linear_sum_assignment(apart.numpy())
     return float(apart[rows, columns].mean()) / scale

@@ -157,7 +157,9 @@ class KMEx(ReadsNetwork):
         return log_ratio(distance), distance
 
     def alike(self, code: Tensor) -> Tensor:
-        return self._compare(code)[0]
+        # by differences: the code may be a prototype, and a distance of 0 counts for much
+        vectors = self.prototypes.vectors
+        return log_ratio(euclidean(code, vectors)) if self.settings.similarity == "distance" else code @ vectors.T
 
     def basis(self, images: Tensor) -> Tensor:
         evidence = self.evidence(images)

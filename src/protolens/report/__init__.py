@@ -11,6 +11,7 @@ from protolens.report.explanations import write_explanations
 from protolens.report.faithfulness import write_faithfulness
 from protolens.report.gap import write_gap
 from protolens.report.report import write_report
+from protolens.report.robustness import write_robustness
 from protolens.report.uncertainty import write_uncertainty
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "write_faithfulness",
     "write_gap",
     "write_report",
+    "write_robustness",
     "write_uncertainty",
 ]

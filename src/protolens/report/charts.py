@@ -123,6 +123,25 @@ def set_height(axes: "Axes", low: float, high: float, kind: str) -> None:
     axes.set_axisbelow(True)
 
 
+def set_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """A row for each name from the top at 0, 1, 2 and so on, with lines up the chart and no frame."""
+    for spine in axes.spines.values():
+        spine.set(visible=False)
+    axes.tick_params(length=0, labelsize=TEXT, colors=MUTED, pad=6)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(axis="x", color=RULE, linewidth=1)
+    axes.set_axisbelow(True)
+
+
+def across(axes: "Axes", end: float, label: str) -> None:
+    """Percentages along the bottom, from 0 to `end`."""
+    places = [place for place in ticks(0, end, 3) if place <= end * (1 + 1e-9)]
+    axes.set_xlim(0, end)
+    axes.set_xticks(places, [f"{100 * place:.3g} %" for place in places])
+    axes.set_xlabel(label, color=MUTED, fontsize=TEXT, labelpad=4)
+
+
 def logarithmic_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten that enclose low and high; powers alone where these are many."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)

@@ -1,6 +1,6 @@
 """Numbers as people read them: three significant digits, a true minus sign, units behind a space."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import floor, log10
 
 MINUS = "\N{MINUS SIGN}"
@@ -61,6 +61,18 @@ def counted(number: int, word: str) -> str:
     if number != 1:
         word = f"{word}es" if word.endswith(("s", "tch")) else f"{word}s"
     return f"{count(number)}{SPACE}{word}"
+
+
+def with_interval(
+    value: float | None, interval: Sequence[float] | None, write: Callable[[float], str]
+) -> dict[str, str]:
+    """A figure and its 95 % interval; a dash where there is none."""
+    if value is None:
+        return {"text": NONE, "interval": ""}
+    return {
+        "text": write(value),
+        "interval": "" if interval is None else f"{write(interval[0])} to {write(interval[1])}",
+    }
 
 
 def places(values: Iterable[float]) -> int:

@@ -1,7 +1,7 @@
 """Does it know when it does not know? What `uncertainty` measured, as a page with charts, tables and pictures."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from protolens.evaluation import typed
 from protolens.files import write_text
 from protolens.report.about import head_of, path_of
-from protolens.report.charts import ACCENT, INK, MUTED, RULE, TEXT, Chart, set_height, to_svg
-from protolens.report.numbers import counted, fixed, percent, three, ticks
+from protolens.report.charts import ACCENT, INK, MUTED, RULE, TEXT, Chart, across, set_height, to_svg
+from protolens.report.numbers import counted, fixed, percent, three, with_interval
 from protolens.report.page import render
 from protolens.report.pictures import Album, Picture
 from protolens.report.scatter import COLOURS
@@ -139,18 +139,6 @@ def refused_rows(found: Mapping[str, Any]) -> list[tuple[str, list[dict[str, str
     return rows
 
 
-def with_interval(
-    value: float | None, interval: Sequence[float] | None, write: Callable[[float], str]
-) -> dict[str, str]:
-    """A figure and its 95 % interval; a dash where there is none."""
-    if value is None:
-        return {"text": "–", "interval": ""}
-    return {
-        "text": write(value),
-        "interval": "" if interval is None else f"{write(interval[0])} to {write(interval[1])}",
-    }
-
-
 def over_refused(found: Mapping[str, Any]) -> Chart:
     """Accuracy when answering, over the share of test images that is refused."""
     curves = found["curves"]
@@ -166,7 +154,6 @@ def over_refused(found: Mapping[str, Any]) -> Chart:
 
     def draw(axes: "Axes") -> None:
         widest = max(0.05, *(refused for refused, _ in points))
-        axes.set_xlim(0, widest)
         set_height(axes, min(right for _, right in points), 1.0, "percent")
         across(axes, widest, "test images refused")
         axes.plot(*zip(*points, strict=True), color=INK, linewidth=2)
@@ -184,7 +171,6 @@ def over_least(found: Mapping[str, Any]) -> Chart:
     curves, title = found["curves"], "Share refused, over the least probability of an answer"
 
     def draw(axes: "Axes") -> None:
-        axes.set_xlim(0, 1)
         set_height(axes, 0.0, 1.0, "percent")
         across(axes, 1.0, "least probability")
         for name, least in found["least"].items():
@@ -202,19 +188,11 @@ def colour_of_cut(name: str) -> str:
     return ACCENT if name == "chosen" else MUTED
 
 
-def across(axes: "Axes", end: float, label: str) -> None:
-    """Percentages along the bottom, from 0 to `end`."""
-    places = [place for place in ticks(0, end, 3) if place <= end * (1 + 1e-9)]
-    axes.set_xticks(places, [f"{100 * place:.3g} %" for place in places])
-    axes.set_xlabel(label, color=MUTED, fontsize=TEXT, labelpad=4)
-
-
 def reliability(found: Mapping[str, Any]) -> Chart:
     """Share right over mean confidence in each bin, with intervals; on the diagonal both are equal."""
     bins, title = found["forced"]["bins"], "Right answers, over how sure it is"
 
     def draw(axes: "Axes") -> None:
-        axes.set_xlim(0, 1)
         set_height(axes, 0.0, 1.0, "percent")
         across(axes, 1.0, "probability of its answer")
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=2)

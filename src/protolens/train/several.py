@@ -4,6 +4,8 @@ A figure that is undefined, such as the average precision of a class that no ima
 among figures, and does not count in a mean over classes.
 """
 
+from math import isfinite
+
 import torch
 from torch import Tensor
 
@@ -47,9 +49,9 @@ def f1(right: Tensor, said: Tensor, shown: Tensor) -> Tensor:
     return 2 * right.double() / (said + shown)
 
 
-def number(value: Tensor) -> float | None:
-    """A figure, or None where it is undefined. value: []."""
-    return None if value.isnan() else float(value)
+def number(value: float | Tensor) -> float | None:
+    """A figure for JSON: None where it is not defined, or infinite. value: a number, or a tensor []."""
+    return float(value) if isfinite(value) else None
 
 
 def figures_of_several(logits: Tensor, labels: Tensor) -> dict[str, float | None]:

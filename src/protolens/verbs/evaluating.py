@@ -19,8 +19,10 @@ def do_evaluate(given: argparse.Namespace) -> int:
     from protolens.terminal import show_evaluation
     from protolens.train import Run
 
-    if given.budget is not None and not (given.method or given.beside is not None or given.uncertainty is not None):
-        raise ProtolensError("--budget is for --method, --beside and --uncertainty; a whole test split is read without")
+    if given.budget is not None and not takes_time(given):
+        raise ProtolensError(
+            "--budget is for --method, --beside, --robustness and --uncertainty; a whole test split is read without"
+        )
     if given.ensemble:
         return do_evaluate_ensemble(given)
     if len(given.runs) > 1:
@@ -44,6 +46,11 @@ def do_evaluate(given: argparse.Namespace) -> int:
     show_evaluation(run, evaluation)
     print(report)
     return 0
+
+
+def takes_time(given: argparse.Namespace) -> bool:
+    """Whether an evaluation is asked for that measures as many images, or draws, as there is time for."""
+    return bool(given.method or given.robustness) or given.beside is not None or given.uncertainty is not None
 
 
 def do_evaluate_methods(given: argparse.Namespace, run: "Run") -> int:
@@ -115,16 +122,18 @@ def do_evaluate_uncertainty(given: argparse.Namespace, run: "Run") -> int:
 def do_evaluate_robustness(given: argparse.Namespace, run: "Run") -> int:
     """The verb `evaluate` for whether explanations hold."""
     from protolens.evaluation import robustness
+    from protolens.report import write_robustness
     from protolens.terminal import show_robustness
 
-    found = robustness(run, images=given.images, seed=given.seed, device=given.device)
+    found = robustness(run, images=given.images, seed=given.seed, budget=budget_of(given), device=given.device)
     if not leads():
         return 0
+    page = write_robustness(run, found)
     if given.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"page": str(page)}))
         return 0
     show_robustness(run, found)
-    print(run.folder / "robustness.json")
+    print(page)
     return 0
 
 
