@@ -1,6 +1,6 @@
 """Pictures of what each method says about three digits, as docs/pictures/method-NAME.png.
 
-    python docs/draw.py           small networks on the embedded digits; runs that are there are not trained again
+python docs/draw.py           small networks on the embedded digits; runs that are there are not trained again
 """
 
 import shutil

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from protolens.errors import ProtolensError
     from protolens.evaluation import compare, doctor, evaluate, faithfulness
     from protolens.explanation import explain
-    from protolens.report import write_report
+    from protolens.report import show, write_report
     from protolens.train import Run
     from protolens.train.converting import convert
     from protolens.train.fitting import fit
@@ -32,6 +32,7 @@ _HOMES = {
     "faithfulness": "protolens.evaluation",
     "fit": "protolens.train",
     "read_run": "protolens.config",
+    "show": "protolens.report",
     "write_report": "protolens.report",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "faithfulness",
     "fit",
     "read_run",
+    "show",
     "write_report",
 ]
 

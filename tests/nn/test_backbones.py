@@ -18,6 +18,7 @@ from torchvision.ops import SqueezeExcitation
 
 from protolens.errors import ProtolensError
 from protolens.nn import Backbone, load_backbone, make_backbone, map_size, receptive_boxes
+from protolens.nn.precision import in_full_precision
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -427,3 +428,16 @@ def test_measuring_boxes_leaves_the_network_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_network_that_compares_codes_in_full_precision_has_receptive_fields():
+    class Compared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 4, 3, stride=2)
+
+        def forward(self, images):
+            return in_full_precision(torch.square)(self.convolution(images))
+
+    plain = receptive_boxes(nn.Conv2d(1, 4, 3, stride=2), 1, (9, 9))
+    assert torch.equal(receptive_boxes(Compared(), 1, (9, 9)), plain)

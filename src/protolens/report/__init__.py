@@ -10,11 +10,13 @@ from protolens.report.doctor import write_doctor
 from protolens.report.explanations import write_explanations
 from protolens.report.faithfulness import write_faithfulness
 from protolens.report.gap import write_gap
+from protolens.report.notebook import show
 from protolens.report.report import write_report
 from protolens.report.robustness import write_robustness
 from protolens.report.uncertainty import write_uncertainty
 
 __all__ = [
+    "show",
     "write_compared",
     "write_comparison",
     "write_doctor",

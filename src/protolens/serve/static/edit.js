@@ -1,5 +1,5 @@
 // Edit: what if a prototype were gone, spoke for another class, or a region were hidden? Seen at once, on validation images.
-import { api, count, failed, fill, h, ofPrototype, percent, picture, points, post, progress, say, shown, work } from "./dom.js";
+import { api, count, failed, fill, h, ofPrototype, percent, picture, plural, points, post, progress, say, shown, work } from "./dom.js";
 import { prototypesOf } from "./reasons.js";
 
 const FLIPS = 60;
@@ -67,12 +67,13 @@ function gallery(page, prototypes, can) {
       const left = now(root).filter((edit) => !(edit.kind === "move" && edit.prototype === each.prototype));
       root.change(event.target.value === each.class ? left : [...left, { kind: "move", prototype: each.prototype, to: event.target.value }]);
     } }, run.classes.map((name) => h("option", { value: name, selected: name === each.class }, name)));
-    const odd = each.illnesses.map((illness) => illness.sentence).concat(each.illnesses.length ? [] : each.findings);
+    const odd = each.illnesses.length ? each.illnesses.map((illness) => illness.sentence) : each.findings;
+    const short = each.illnesses.length ? each.illnesses.map((illness) => illness.kind.replaceAll("-", " ")).join(", ") : odd[0]?.split(":")[0];
     const card = h("article", { className: "switch", "data-prototype": each.prototype },
       h("label", { className: "tick" }, off, ` prototype ${each.prototype}`),
       shown(run, ofPrototype(run.name, each.prototype, each.decoded ? "decoded" : "nearest"), each.alt, 84),
       h("label", { className: "to" }, h("span", { className: "unseen" }, "speaks for"), to),
-      odd.length > 0 && h("p", { className: "finding", title: odd.join("; ") }, odd[0].split(":")[0]));
+      odd.length > 0 && h("p", { className: "finding", title: odd.join("; ") }, short));
     return { card, each };
   });
   const box = h("div", { className: "switches" }, cards.map(({ card }) => card));
@@ -131,7 +132,7 @@ async function slowly(page, box, edits) {
   return work(api(page.run.name, "edit-slowly"), { edits }, page.signal, (job, seconds) => bar.tell(job, seconds));
 }
 
-const flipsInWords = (found) => `${count(found.mended)} predictions become right, ${count(found.broken)} become wrong.`;
+const flipsInWords = (found) => `${plural(found.mended, "prediction")} become${found.mended === 1 ? "s" : ""} right, ${count(found.broken)} wrong.`;
 
 function told(found) {
   const row = (name, each) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { className: "number strong" }, percent(each.share)), h("td", { className: "number quiet" }, `${percent(each.interval[0])} to ${percent(each.interval[1])}`));
