@@ -5,7 +5,7 @@ import os
 import pytest
 
 from protolens.errors import ProtolensError
-from protolens.files import read_json, write_bytes, write_json, write_text
+from protolens.files import read_json, whole_folder, write_bytes, write_json, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_remains(tmp_path, monkeypatch):
@@ -41,3 +41,24 @@ def test_json_that_is_missing_or_damaged_is_one_sentence(tmp_path):
     (tmp_path / "a.json").write_text('{"half')
     with pytest.raises(ProtolensError, match="a.json cannot be read"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_folder_has_its_name_when_all_is_in_it_and_none_where_something_fails(tmp_path):
+    path = tmp_path / "above" / "whole"
+    with whole_folder(path) as temporary:
+        write_text(temporary / "inner" / "file", "text")
+        assert not path.exists()
+    assert (path / "inner" / "file").read_text() == "text"
+
+    def interrupted() -> None:
+        with whole_folder(tmp_path / "half") as temporary:
+            write_text(temporary / "file", "text")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(ProtolensError, match="whole exists already; name another folder by --out"), whole_folder(path):
+        pass
+    with pytest.raises(ProtolensError, match="cannot be written"), whole_folder(path / "inner" / "file" / "below"):
+        pass
+    assert [entry.name for entry in tmp_path.rglob("*") if entry.is_dir()] == ["above", "whole", "inner"]

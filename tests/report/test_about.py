@@ -2,7 +2,15 @@ import shlex
 
 import pytest
 
-from protolens.report.about import again_section, leak_sentence, model_words, path_of, shape_words
+from protolens.report.about import (
+    again_section,
+    edited_sentence,
+    head_of,
+    leak_sentence,
+    model_words,
+    path_of,
+    shape_words,
+)
 from protolens.train import Run
 
 
@@ -62,3 +70,29 @@ def test_leaks_are_counted_by_what_was_done():
 def test_a_run_made_elsewhere_is_named_by_its_folder(maker):
     run = maker().write()
     assert path_of(Run.open(run.folder).folder) == str(run.folder)
+
+
+def test_an_edited_run_says_what_was_edited_and_by_which_command(run_maker, tmp_path):
+    run = run_maker(folder=tmp_path / "mine edited").write()
+    (tmp_path / "mine").mkdir()
+    assert edited_sentence(run) == ""
+    edits = [
+        {"kind": "off", "prototype": 3},
+        {"kind": "move", "prototype": 4, "to": "barn owl"},
+        {"kind": "forbid", "box": [0, 0, 8, 1]},
+    ]
+    found = {"mended": 2, "broken": 1013, "sentence": "A sentence.", "after": {"images": 2000}}
+    entry = {"of": "mine", "model": "abc", "edits": edits, "history": [], "consequences": found}
+    run.facts["edited"] = entry
+    assert edited_sentence(run) == (
+        "This is mine, but prototype 3 is switched off; prototype 4 speaks for barn owl; columns 0 to 7, row 0, are "
+        "not shown. Over 2,000 validation images 2 decisions were mended and 1,013 broken. A sentence."
+    )
+    again = again_section(run)
+    words = ["edit", str(tmp_path / "mine"), "--off", "3", "--move", "4:barn owl", "--forbid", "0,0,8,1"]
+    # a folder with a space is quoted
+    assert shlex.split(again["commands"][0])[1:-2] == words
+    assert ("edited from", "mine, model abc") in again["facts"]
+    assert head_of(run)["model"].endswith("Edited by hand.")
+    run.facts["edited"] = entry | {"history": [entry]}
+    assert edited_sentence(run).startswith("This is mine (itself edited), but prototype 3")

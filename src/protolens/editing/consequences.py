@@ -12,6 +12,7 @@ from protolens.evaluation.comparing import LEVEL, sentence
 from protolens.evaluation.scores import Difference, exact_difference_interval, exact_paired_test, wilson_interval
 from protolens.train import classes_said, classes_shown, in_words
 
+Way = Literal["mended", "broken", "other"]
 NAMES = ("the edited model", "the model as it was")
 
 
@@ -44,7 +45,7 @@ class Flip:
     label: str
     before: str
     after: str
-    way: Literal["mended", "broken", "other"]
+    way: Way
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,26 @@ def flips_of(
     first: Verdicts, second: Verdicts, shown: Tensor, names: Sequence[str], classes: Sequence[str]
 ) -> tuple[Flip, ...]:
     """All images of which something else is said, in order. shown: [N, K] of bool."""
-    changed = (first.said != second.said).any(dim=1).nonzero().flatten().tolist()
-    found = []
-    for index in changed:
-        way: Literal["mended", "broken", "other"] = "other"
-        if second.right[index]:
-            way = "mended"
-        elif first.right[index]:
-            way = "broken"
-        label, before, after = (in_words(row[index], classes) for row in (shown, first.said, second.said))
-        found.append(Flip(index, names[index], label, before, after, way))
-    return tuple(found)
+    changed = (first.said != second.said).any(dim=1).nonzero().flatten()
+    columns = (words_of(rows[changed], classes) for rows in (shown, first.said, second.said))
+    mended, broken = second.right[changed].tolist(), first.right[changed].tolist()
+    ways: list[Way] = [
+        "mended" if now else "broken" if once else "other" for now, once in zip(mended, broken, strict=True)
+    ]
+    numbers = changed.tolist()
+    return tuple(map(Flip, numbers, [names[number] for number in numbers], *columns, ways))
+
+
+def words_of(chosen: Tensor, classes: Sequence[str]) -> list[str]:
+    """The classes of each image in words; there are few combinations and many images. chosen: [N, K] of bool."""
+    known: dict[bytes, str] = {}
+    words = []
+    for row in chosen.numpy():
+        key = row.tobytes()
+        if key not in known:
+            known[key] = in_words(torch.from_numpy(row), classes)
+        words.append(known[key])
+    return words
 
 
 def class_changes(first: Verdicts, second: Verdicts, shown: Tensor, classes: Sequence[str]) -> tuple[ClassChange, ...]:

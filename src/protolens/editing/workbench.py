@@ -19,7 +19,7 @@ from protolens.train.device import choose_device
 Step = Callable[[float], None]
 """Is told the share of the work that is done, 0 to 1; may raise to stop it."""
 LARGEST = 1 << 28  # numbers that are kept of all images together: 1 GiB
-AT_ONCE = 1 << 22  # of them that are decided by together
+AT_ONCE = 1 << 20  # of them that are decided by together
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Workbench:
         seen = self._view(plan.boxes, fill, step)
         if seen is None:
             return look(edited, self.images, step)[1]
-        return decide(edited, seen if len(plan.kept) == seen.shape[1] else seen[:, torch.tensor(plan.kept)])
+        return decide(edited, seen, plan.kept)
 
     def _view(self, boxes: tuple[Box, ...], fill: Tensor | None, step: Step | None) -> Tensor | None:
         """`seen` as it is without these regions."""
@@ -151,8 +151,15 @@ def part_of(step: Step | None, begin: float, end: float) -> Step | None:
 
 
 @torch.no_grad()
-def decide(model: PrototypeModel, seen: Tensor) -> Tensor:
-    """Logits of what the model's head knows of images, [N, P] or [N, P, L] on the CPU -> [N, K] on the CPU."""
+def decide(model: PrototypeModel, seen: Tensor, kept: Sequence[int]) -> Tensor:
+    """Logits of what a model's head knows of images, [N, K] on the CPU.
+
+    seen: [N, P] or [N, P, L] on the CPU; kept: of the P prototypes those that the model has, in order.
+    """
+    columns, whole = torch.tensor(kept), len(kept) == seen.shape[1]
+    logits = []
     with evaluation_mode(model):
-        parts = seen.split(max(1, AT_ONCE // seen[0].numel()))
-        return torch.cat([model.decide(part.to(model.device)).cpu() for part in parts])
+        for part in seen.split(max(1, AT_ONCE // seen[0].numel())):
+            chosen = part if whole else part.index_select(1, columns)
+            logits.append(model.decide(chosen.to(model.device)).cpu())
+    return torch.cat(logits)

@@ -49,10 +49,11 @@ def exact_difference_interval(gained: int, lost: int, images: int, level: float 
     convolved with itself so many times, and a Fourier transform makes of that a power.
     """
     sums = 2 * images + 1
-    one = torch.zeros(sums, dtype=torch.float64)
-    # of a sum s at position s, that of -s at the end
+    length = 1 << sums.bit_length()  # transforms of powers of two are fast
+    one = torch.zeros(length, dtype=torch.float64)
+    # a sum s stands at position s, that of -s before the end
     one[0], one[1], one[-1] = images - gained - lost, gained, lost
-    whole = torch.fft.irfft(torch.fft.rfft(one / images) ** images, n=sums).roll(images).cumsum(dim=0)
+    whole = torch.fft.irfft(torch.fft.rfft(one / images) ** images, n=length).roll(images)[:sums].cumsum(dim=0)
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = ((torch.searchsorted(whole, ends) - images) / images).tolist()
     return low, high
