@@ -5,7 +5,7 @@ import os
 import pytest
 
 from protolens.errors import ProtolensError
-from protolens.files import read_json, write_bytes, write_json, write_text
+from protolens.files import read_json, whole_folder, write_bytes, write_json, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_remains(tmp_path, monkeypatch):
@@ -41,3 +41,29 @@ def test_json_that_is_missing_or_damaged_is_one_sentence(tmp_path):
     (tmp_path / "a.json").write_text('{"half')
     with pytest.raises(ProtolensError, match="a.json cannot be read"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_folder_appears_when_all_in_it_is_written(tmp_path):
+    path = tmp_path / "below" / "folder"
+    with whole_folder(path) as place:
+        write_text(place / "inner" / "file", "words")
+        assert not path.exists()
+    assert (path / "inner" / "file").read_text() == "words"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), OSError(28, "No space left on device")])
+def test_of_a_folder_that_fails_nothing_is_left(tmp_path, error):
+    expected = pytest.raises(type(error)) if isinstance(error, RuntimeError) else pytest.raises(ProtolensError)
+    with expected, whole_folder(tmp_path / "folder") as place:
+        write_text(place / "file", "words")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_not_touched(tmp_path):
+    write_text(tmp_path / "folder" / "file", "mine")
+    sentence = r"folder is there already; remove it or choose another --out"
+    with pytest.raises(ProtolensError, match=sentence), whole_folder(tmp_path / "folder"):
+        raise AssertionError("it was entered")
+    assert (tmp_path / "folder" / "file").read_text() == "mine"

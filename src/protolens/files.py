@@ -2,7 +2,9 @@
 
 import json
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,25 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which is renamed to `path` when all is written; where that fails, nothing is left of it.
+
+    Raises ProtolensError where `path` is there already: what people changed in it would be lost.
+    """
+    if path.exists():
+        raise ProtolensError(f"{path} is there already; remove it or choose another --out")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cannot_write(path: Path, error: OSError) -> ProtolensError:

@@ -10,6 +10,7 @@ from protolens.data.dataset import DataSet, open_data
 from protolens.data.decode import read_image
 from protolens.data.images import Images, MemoryImages, StreamedImages
 from protolens.data.leakage import Leak
+from protolens.data.torchvision_sets import without_downloads
 
 __all__ = [
     "Batch",
@@ -28,4 +29,5 @@ __all__ = [
     "read_image",
     "to_float",
     "training_batches",
+    "without_downloads",
 ]
