@@ -7,6 +7,7 @@ from protolens.verbs.comparing import do_compare
 from protolens.verbs.evaluating import do_evaluate
 from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
+from protolens.verbs.exporting import do_export
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
 from protolens.verbs.tabling import do_table
@@ -17,6 +18,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "convert": do_convert,
     "explain": do_explain,
     "evaluate": do_evaluate,
+    "export": do_export,
     "compare": do_compare,
     "doctor": do_doctor,
     "table": do_table,
