@@ -62,3 +62,12 @@ def test_a_folder_has_its_name_when_all_is_in_it_and_none_where_something_fails(
     with pytest.raises(ProtolensError, match="cannot be written"), whole_folder(path / "inner" / "file" / "below"):
         pass
     assert [entry.name for entry in tmp_path.rglob("*") if entry.is_dir()] == ["above", "whole", "inner"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), OSError(28, "No space left on device")])
+def test_of_a_folder_that_fails_nothing_is_left(tmp_path, error):
+    expected = pytest.raises(type(error)) if isinstance(error, RuntimeError) else pytest.raises(ProtolensError)
+    with expected, whole_folder(tmp_path / "folder") as place:
+        write_text(place / "file", "words")
+        raise error
+    assert list(tmp_path.iterdir()) == []

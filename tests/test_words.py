@@ -8,7 +8,20 @@ from protolens.words import dotted_settings, make_parser
 
 def test_each_verb_has_words_and_a_line_of_help():
     parser = make_parser()
-    verbs = ["demo", "fit", "convert", "evaluate", "compare", "doctor", "edit", "table", "explain", "serve", "list"]
+    verbs = [
+        "demo",
+        "fit",
+        "convert",
+        "evaluate",
+        "compare",
+        "doctor",
+        "edit",
+        "table",
+        "explain",
+        "export",
+        "serve",
+        "list",
+    ]
     assert list(parser.verbs) == verbs
     assert all(verb.description for verb in parser.verbs.values())
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from protolens.errors import ProtolensError
     from protolens.evaluation import compare, doctor, evaluate, faithfulness
     from protolens.explanation import explain
+    from protolens.exporting import export
     from protolens.report import show, write_report
     from protolens.train import Run
     from protolens.train.converting import convert
@@ -29,6 +30,7 @@ _HOMES = {
     "doctor": "protolens.evaluation",
     "evaluate": "protolens.evaluation",
     "explain": "protolens.explanation",
+    "export": "protolens.exporting",
     "faithfulness": "protolens.evaluation",
     "fit": "protolens.train",
     "read_run": "protolens.config",
@@ -46,6 +48,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "faithfulness",
     "fit",
     "read_run",

@@ -35,21 +35,17 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, beside `path`, that gets this name when all is in it, and is removed where something fails.
 
-    Raises ProtolensError when something has the name already, or the folder cannot be made.
+    Raises ProtolensError when something has the name already, or it cannot be written.
     """
     refuse_existing(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            temporary.mkdir(parents=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        temporary.mkdir(parents=True)
         yield temporary
         refuse_existing(path)
-        try:
-            temporary.rename(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        temporary.rename(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

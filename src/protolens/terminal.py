@@ -326,6 +326,27 @@ def _show_bought(found: Mapping[str, Any]) -> None:
         _console().print(escape(found["bought"]), highlight=False)
 
 
+def show_export(report: Mapping[str, Any]) -> None:
+    """What was written; of an ONNX file how far each output is from the model's, and on which images."""
+    console = _console()
+    if report["format"] == "hf":
+        console.print(f"{report['folder']}: {len(report['files'])} files", highlight=False, soft_wrap=True)
+        if report["license"] is None:
+            console.print("the first line of its README.md asks for a license: fill it in", highlight=False)
+        return
+    compared, table = report["compared"], Table("output", "shape", "largest difference", "allowed")
+    for name, own in report["outputs"].items():
+        shape = " x ".join(map(str, own["shape"]))
+        table.add_row(name, shape, f"{own['difference']:.1e}", f"{own['allowed']:.1e}")
+    console.print(table)
+    sizes = " and ".join(map(str, compared["batches"]))
+    said = f"held against the model on {compared['images']} {compared['of']}, in batches of {sizes}"
+    said += f", {compared['passed_over']} passed over that hang on rounding" if compared["passed_over"] else ""
+    said += f" ({compared['why']})" if compared["why"] else ""
+    for line in (said, *(f"without {name}: {why}" for name, why in report["left_out"].items()), report["file"]):
+        console.print(escape(line), highlight=False, soft_wrap=True)
+
+
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """A list with the keys of its first entry as its head."""
     table = Table(box=None, pad_edge=False)

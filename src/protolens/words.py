@@ -227,6 +227,18 @@ def words_of_explain(explain: Parser) -> None:
     whole.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
+def words_of_export(export: Parser) -> None:
+    """Which run, into what, and where it goes."""
+    export.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    export.add_argument(
+        "--format",
+        default="onnx",
+        help="onnx: a file that other programs run; hf: a folder for a hub, with a model card (default: %(default)s)",
+    )
+    export.add_argument("--out", type=Path, metavar="PATH", help="file or folder (default: RUN/model.onnx, or RUN-hf)")
+    export.add_argument("--license", help="with hf: of the model, such as apache-2.0 (default: a line to fill in)")
+
+
 def words_of_methods(verb: Parser, about: str) -> None:
     """Which methods, and how they look."""
     verb.add_argument(
@@ -278,6 +290,11 @@ VERBS: dict[str, tuple[Callable[[Parser], None], str, str]] = {
     ),
     "table": (words_of_table, "Make a whole table: models, data, seeds; goes on where it was stopped.", TABLE),
     "explain": (words_of_explain, "Say why a run decides so about images, or a whole set; compare methods.", ""),
+    "export": (
+        words_of_export,
+        "Write a run's model as an ONNX file that was held against it, or as a folder for a hub.",
+        "",
+    ),
     "serve": (words_of_serve, "Show runs on a page where people look, ask and edit; needs the extra serve.", ""),
     "list": (words_of_list, "Name what there is: models, data, recipes, metrics, settings.", ""),
 }

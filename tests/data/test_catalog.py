@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from protolens.config import Augmentation, DataConfig
-from protolens.data import DataSet, catalog, open_data
+from protolens.data import DataSet, catalog, open_data, without_downloads
 from protolens.data.decode import fit
 from protolens.errors import ProtolensError
 from tests.data.conftest import photograph
@@ -240,6 +240,18 @@ def test_a_torchvision_set_is_downloaded_once_and_quietly(tmp_path, monkeypatch,
     assert capfd.readouterr() == ("", f"downloading torchvision:Insects to {tmp_path}\n")
     insects(tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_downloaded_where_that_is_not_wanted(tmp_path, monkeypatch, capfd):
+    stand_in(monkeypatch)
+    sentence = r"torchvision:Insects cannot be opened in .* \(Dataset not found"
+    with pytest.raises(ProtolensError, match=sentence), without_downloads():
+        insects(tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    insects(tmp_path)
+    with without_downloads():
+        assert len(insects(tmp_path).training) == 12  # the files are there now
 
 
 @pytest.mark.parametrize("memory", [2.0, 0.0])

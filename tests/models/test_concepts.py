@@ -53,6 +53,20 @@ def images_of(run: Run, count: int) -> torch.Tensor:
     return to_float(images.take(torch.arange(count)), "cpu")
 
 
+def test_the_largest_candidate_of_a_place_is_its_concept(converted):
+    model = converted.model()
+    with torch.inference_mode():
+        evidence = model.evidence(images_of(converted, 5))
+    chosen = model.candidates(evidence).argmax(dim=2).view(5, *evidence.maps.shape[2:])
+    assert torch.equal(F.one_hot(chosen, 6).permute(0, 3, 1, 2).float(), evidence.maps)
+
+
+def test_a_place_that_has_some_of_each_concept_chooses_none():
+    model = build_model({"name": "concepts", "of": NETWORK, "temperature": 0.5}, make_task(3, (64, 64)), 0).eval()
+    with torch.inference_mode():
+        assert model.candidates(model.evidence(torch.rand(1, 3, 64, 64))) is None
+
+
 def test_each_place_is_replaced_by_its_centre_before_the_networks_own_head(trained, converted):
     model, network = converted.model(), trained.model()
     images = images_of(converted, 20)

@@ -63,6 +63,23 @@ def test_each_place_adds_what_its_nearest_prototype_of_a_class_says(similarity, 
     torch.testing.assert_close(adds.sum(dim=(2, 3)), evidence.logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("places", ["pooled", "map"])
+def test_the_largest_candidate_of_each_choice_is_what_speaks(places):
+    choice = {"name": "kmex", "places": places, "of": NETWORK, "per_class": [1, 3, 2, 1]}
+    model = build_model(choice, make_task(3, (64, 96)), 0).eval()
+    with torch.inference_mode():
+        evidence = model.evidence(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    spots = evidence.similarity[:, :, None] if evidence.maps is None else evidence.maps.flatten(2)  # [B, P, places]
+    expected = [[[spots[image, p, spot] for p in members] for spot in range(spots.shape[2]) for members in
+                 ([0], [1, 2, 3], [4, 5], [6])] for image in range(2)]  # fmt: skip
+    candidates = model.candidates(evidence)
+    assert candidates.shape == (2, 4 * spots.shape[2], 3)
+    for image, choices in enumerate(expected):
+        for number, values in enumerate(choices):
+            found = candidates[image, number].tolist()
+            assert found == [float(value) for value in values] + [-torch.inf] * (3 - len(values))
+
+
 def test_whole_images_have_no_places_that_add():
     model = build_model({"name": "kmex"}, make_task(), 0).eval()
     assert model.contributions_of_places(model.evidence(torch.rand(2, 1, 28, 28))) is None

@@ -176,6 +176,17 @@ def test_class_prototypes_keep_their_classes():
     assert torch.equal(prototypes.vectors, before[[0, 4, 5]])
 
 
+def test_the_table_of_slots_follows_the_classes_and_is_in_no_file():
+    prototypes = ClassPrototypes([2, 0, 3], 3, 4)
+    assert prototypes.slots.tolist() == [[0, 1, -1], [-1, -1, -1], [2, 3, 4]]
+    prototypes.keep(torch.tensor([1, 2, 4]))
+    assert prototypes.slots.tolist() == [[0, -1], [-1, -1], [1, 2]]
+    assert "slots" not in prototypes.state_dict()
+    other = ClassPrototypes([1, 1, 1], 3, 4)
+    other.load_state_dict(prototypes.state_dict())
+    assert torch.equal(other.slots, prototypes.slots)
+
+
 def test_the_log_ratio_is_largest_at_zero_and_falls():
     distance = torch.tensor([0.0, 0.5, 2.0])
     expected = [math.log((d + 1) / (d + 1e-4)) for d in distance.tolist()]

@@ -11,6 +11,7 @@ from protolens.data.decode import read_image
 from protolens.data.images import Images, MemoryImages, StreamedImages
 from protolens.data.leakage import Leak
 from protolens.data.noise import drawn_for_each
+from protolens.data.torchvision_sets import without_downloads
 
 __all__ = [
     "Batch",
@@ -30,4 +31,5 @@ __all__ = [
     "read_image",
     "to_float",
     "training_batches",
+    "without_downloads",
 ]

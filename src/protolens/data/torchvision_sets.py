@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,6 +42,17 @@ SPLIT_WORDS = {
 }
 NO_ANSWER = 30.0  # seconds after which a download has failed
 LOOKED_AT = 25  # images that tell the usual size and band count
+_may_download = ContextVar("may_download", default=True)
+
+
+@contextlib.contextmanager
+def without_downloads() -> Iterator[None]:
+    """While inside, a set whose files are missing is an error: for work that can do without the images."""
+    before = _may_download.set(False)
+    try:
+        yield
+    finally:
+        _may_download.reset(before)
 
 
 @dataclass(frozen=True)
@@ -131,10 +143,11 @@ def _open_part(cls: Any, choices: Sequence[tuple[str, dict[str, Any]]], config: 
 def _construct(cls: Any, arguments: Mapping[str, Any], config: DataConfig) -> Any:
     """The set from the files under the root; they are downloaded only when they are missing."""
     root = data_root(config)
-    downloads = "download" in inspect.signature(cls).parameters
+    takes = "download" in inspect.signature(cls).parameters
+    downloads = takes and _may_download.get()
     try:
         with _quiet(io.StringIO()):
-            return cls(root=root, **arguments, **({"download": False} if downloads else {}))
+            return cls(root=root, **arguments, **({"download": False} if takes else {}))
     except Exception as missing:  # each set has its own way to say that files are missing
         if "for argument split" in str(missing):
             raise

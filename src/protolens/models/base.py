@@ -129,7 +129,8 @@ class PrototypeModel(nn.Module, ABC):
 
     def weights_for(self, evidence: Evidence) -> Tensor:
         """`prototype_weights` as they hold for each image, [B, P, K]: all the same, but in heads that choose."""
-        return self.prototype_weights().expand(len(evidence.similarity), -1, -1)
+        # a shape, not len: that is a plain number, and would fix the batch of an exported graph
+        return self.prototype_weights().expand(evidence.similarity.shape[0], -1, -1)
 
     def contributions(self, evidence: Evidence) -> Tensor:
         """What each prototype adds to each logit, [B, P, K]: with the bias, their sum over prototypes is the logits."""
@@ -149,6 +150,13 @@ class PrototypeModel(nn.Module, ABC):
         flat = evidence.maps.flatten(2)
         best = torch.zeros_like(flat).scatter_(2, flat.argmax(dim=2, keepdim=True), 1.0)
         return (best * evidence.similarity[:, :, None]).view_as(evidence.maps)
+
+    def candidates(self, evidence: Evidence) -> Tensor | None:
+        """What a head that chooses compares, [B, N, M]: at each of N choices the largest of M decides.
+
+        An empty place is -inf. None for heads that choose nothing: what they give hangs on no rounding.
+        """
+        return None
 
     def decode(self, code: Tensor) -> Tensor | None:
         """Pictures of codes, [B, D] -> [B, C, H, W] in [0, 1]; None for a model without a decoder."""

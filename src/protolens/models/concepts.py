@@ -102,7 +102,7 @@ class Concepts(ReadsNetwork):
         distance = self._of_places(code)
         shown = self._assigned(distance)
         share = shown.mean(dim=1)
-        places = shown.mT.reshape(len(code), -1, *code.shape[2:])
+        places = shown.mT.reshape(code.shape[0], -1, *code.shape[2:])
         return Evidence(
             share @ self.weight + self.intercept, share, code, distance.amin(dim=1).sqrt(), places, predictor=logits
         )
@@ -136,6 +136,12 @@ class Concepts(ReadsNetwork):
         if self.settings.temperature:
             return (-distance / self.settings.temperature).softmax(dim=-1)
         return F.one_hot(distance.argmin(dim=-1), distance.shape[-1]).to(distance.dtype)
+
+    def candidates(self, evidence: Evidence) -> Tensor | None:
+        """Minus the squared distance of each place to each centre, where a place has one concept."""
+        if self.settings.temperature:
+            return None
+        return -expanded_distance(evidence.code.permute(0, 2, 3, 1).flatten(1, 2), self.prototypes.vectors)
 
     def similarity_of_places(self, evidence: Evidence) -> Tensor:
         assert evidence.maps is not None

@@ -36,7 +36,6 @@ from protolens.nn import (
     expanded_distance,
     find_layer,
     log_ratio,
-    slots_of,
 )
 
 NEVER = -1e4  # logit of a class that nothing speaks for
@@ -171,7 +170,7 @@ class KMEx(ReadsNetwork):
 
     def _of_classes(self, similarity: Tensor) -> Tensor:
         """What the nearest prototype of each class says, of images or of places: [B, P, ...] -> [B, K, ...]."""
-        slots = slots_of(self.prototypes.class_of, len(self.task.classes))
+        slots = self.prototypes.slots
         shape = (-1, *[1] * (similarity.ndim - 2))
         own = similarity[:, slots].masked_fill((slots < 0).view(*slots.shape, *shape[1:]), -torch.inf).amax(dim=2)
         there = (slots >= 0).any(dim=1).view(shape)
@@ -179,11 +178,17 @@ class KMEx(ReadsNetwork):
 
     def speakers(self, similarity: Tensor) -> Tensor:
         """One where a prototype is the most similar one of its class, so speaks for it; else zero. [N, P] -> same."""
-        slots = slots_of(self.prototypes.class_of, len(self.task.classes))
+        slots = self.prototypes.slots
         own = similarity[:, slots].masked_fill(slots < 0, -torch.inf)
-        best = slots.expand(len(own), -1, -1).gather(2, own.argmax(dim=2, keepdim=True)).squeeze(2)
+        best = slots.expand(own.shape[0], -1, -1).gather(2, own.argmax(dim=2, keepdim=True)).squeeze(2)
         there = (slots >= 0).any(dim=1)
         return torch.zeros_like(similarity).scatter_(1, best[:, there], 1.0)
+
+    def candidates(self, evidence: Evidence) -> Tensor:
+        """The similarities to the prototypes of each class, at each place where there are places."""
+        values = evidence.similarity if evidence.maps is None else evidence.maps.flatten(2).mT
+        slots = self.prototypes.slots
+        return values[..., slots].masked_fill(slots < 0, -torch.inf).flatten(1, -2)
 
     def _at_places(self, code: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """Each place of a map decides by its nearest prototypes; the means over places are the logits.

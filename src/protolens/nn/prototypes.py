@@ -1,7 +1,7 @@
 """Prototypes as vectors in the space of codes, how far a code is from each, and how alike that makes them."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -68,24 +68,33 @@ class VectorPrototypes(nn.Module):
 class ClassPrototypes(VectorPrototypes):
     """Vectors of classes, those of a class side by side; `class_of` [P] is the class of each.
 
-    per_class: how many each class has, or a number for each of them.
+    per_class: how many each class has, or a number for each of them. `slots` [K, M] is the table of `slots_of`.
     """
 
     class_of: Tensor
+    slots: Tensor
 
     def __init__(self, per_class: int | Sequence[int], classes: int, features: int):
         counts = torch.tensor(per_class).expand(classes)
         super().__init__(int(counts.sum()), features)
         self.register_buffer("class_of", torch.arange(classes).repeat_interleave(counts))
+        # follows from class_of, so that no file holds it; a forward pass that made it could not be exported
+        self.register_buffer("slots", slots_of(self.class_of, classes), persistent=False)
 
     def keep(self, kept: Tensor) -> None:
         """Drop all vectors but these. kept: [Q]."""
         super().keep(kept)
         self.class_of = self.class_of[kept]
+        self.slots = slots_of(self.class_of, len(self.slots))
+
+    def _load_from_state_dict(self, *given: Any, **named: Any) -> None:
+        super()._load_from_state_dict(*given, **named)
+        self.slots = slots_of(self.class_of, len(self.slots))
 
     def move(self, prototype: int, _own: int, to: int, /) -> None:
         """Give a prototype to another class; those of a class need not stand side by side any more."""
         self.class_of[prototype] = to
+        self.slots = slots_of(self.class_of, len(self.slots))
 
 
 def kept_part(parameter: Tensor, kept: Tensor, dim: int = 0) -> nn.Parameter:

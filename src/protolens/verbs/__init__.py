@@ -8,6 +8,7 @@ from protolens.verbs.editing import do_edit
 from protolens.verbs.evaluating import do_evaluate
 from protolens.verbs.examining import do_doctor
 from protolens.verbs.explaining import do_explain
+from protolens.verbs.exporting import do_export
 from protolens.verbs.listing import do_list
 from protolens.verbs.making import do_convert, do_demo, do_fit
 from protolens.verbs.serving import do_serve
@@ -19,6 +20,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "convert": do_convert,
     "explain": do_explain,
     "evaluate": do_evaluate,
+    "export": do_export,
     "compare": do_compare,
     "doctor": do_doctor,
     "edit": do_edit,

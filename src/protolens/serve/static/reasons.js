@@ -20,7 +20,7 @@ export const usualSum = (why) => (why.linear && why.reasons.some((reason) => rea
 
 // by: "contribution" from the bias, or "lift" from the average training image; both end at the logit
 export function ordered(why, by) {
-  return [...why.reasons].sort((a, b) => Math.abs(b[by]) - Math.abs(a[by]));
+  return [...why.reasons].sort((a, b) => Math.abs(b[by]) - Math.abs(a[by]) || b.similarity - a.similarity);
 }
 
 export function inWords(why, by) {
