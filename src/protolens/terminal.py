@@ -293,13 +293,12 @@ def show_consequences(run: "Run", edits: "Sequence[Edit]", found: "Consequences"
 
 
 def table_of_accuracy(found: "Consequences") -> Table:
-    """A line before and after."""
-    table = Table("validation images", "before", "after", "", title=f"{found.after.images:,} validation images")
-    both = (found.before, found.after)
-    intervals = " / ".join(_interval(one.interval).removeprefix("95 % interval ") for one in both)
-    table.add_row("accuracy", *(figure(one.share) for one in both), f"95 % intervals {intervals}")
+    """Before and after, side by side."""
+    table, both = Table(f"{found.after.images:,} validation images", "before", "after"), (found.before, found.after)
+    table.add_row("accuracy", *(figure(one.share) for one in both))
+    table.add_row("95 % interval", *(" to ".join(map(figure, one.interval)) for one in both))
     if found.balanced:
-        table.add_row("balanced accuracy", *map(figure, found.balanced), "mean of the classes' recall")
+        table.add_row("balanced accuracy", *map(figure, found.balanced))
     return table
 
 

@@ -105,6 +105,12 @@ def test_rows_of_a_last_layer_stay_but_a_region_can_be_forbidden(bench):
     assert "`protolens convert` finds prototypes that can." in bench.can["off"]
 
 
+def test_where_distances_are_added_up_it_says_what_a_prototype_less_means(bench):
+    choice = bench.model.settings
+    by_distance = bench.model.name == "prototypedl" or getattr(choice, "similarity", "") == "linear"
+    assert ("adds up distances: without a prototype all images" in bench.caution) == by_distance
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     config = digits_run(stages={"train": {"epochs": 4}}, train={"batch": 64})

@@ -86,6 +86,15 @@ def test_each_place_is_replaced_by_its_centre_before_the_networks_own_head(train
     torch.testing.assert_close(evidence.logits, slow, rtol=1e-3, atol=1e-3)
 
 
+def test_fewer_places_than_concepts_leave_as_many_concepts_as_places(trained, tmp_path):
+    few = {"concepts": {"then": {"concepts": {"vectors": 10}}}}
+    run = convert(trained, tmp_path / "few", {"model": {"concepts": 20}, "stages": few}, to="concepts")
+    centres, model = run.facts["followed"][0]["centres"], run.model()
+    assert centres < 20
+    assert model.prototype_weights().shape == (centres, 10)
+    assert len(run.prototypes) == len(model.prototypes) == centres
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.3])
 def test_what_places_and_concepts_add_sums_to_the_logits(converted, temperature):
     model = converted.model()

@@ -31,6 +31,7 @@ def test_without_out_it_tells_what_would_change_and_writes_nothing(run, capsys):
     assert "143 validation images" in said
     assert "of 143 decisions change" in said
     assert "95 % interval" in said
+    assert "prototypedl adds up distances" in said
     assert said.endswith("nothing is saved; --out FOLDER leaves the edited model\n")
     assert files(run) == before
 

@@ -70,6 +70,17 @@ class Workbench:
             return ""
         return f"What {self.model.name} decides by is too much to keep: each change looks at all images again."
 
+    @property
+    def caution(self) -> str:
+        """What to know before a prototype is switched off, in a sentence; empty where it goes without saying."""
+        of_distances = self.seen is not None and bool((self.seen <= 0).all()) and bool((self.seen < 0).any())
+        if self.can["off"] or not self.model.linear or not of_distances:
+            return ""
+        return (
+            f"{self.model.name} adds up distances: without a prototype all images count as equal to it, so that "
+            "switching off one that is like no image can change much."
+        )
+
     def fill(self, step: Step | None = None) -> Tensor:
         """What takes the place of forbidden pixels, [C]: the median of all training images, looked at once."""
         if self.model.hidden is not None:

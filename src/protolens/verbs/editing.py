@@ -41,6 +41,8 @@ def do_edit(given: argparse.Namespace) -> int:
         print(json.dumps(result))
         return 0
     show_consequences(run, edits, found)
+    if given.off and bench.caution:
+        print(bench.caution)
     print(next_words(given.out) if given.out is not None else "nothing is saved; --out FOLDER leaves the edited model")
     return 0
 
