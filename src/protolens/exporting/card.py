@@ -15,13 +15,13 @@ from protolens.evaluation.predicates import flat
 from protolens.exporting.front_matter import front_matter
 from protolens.files import read_json
 from protolens.models import MODELS, model_class
-from protolens.report.about import data_section, is_uneven, model_words, shape_words
+from protolens.report.about import data_section, model_words, shape_words
 from protolens.report.compared import GROUPS
 from protolens.report.gallery import Prototype
 from protolens.report.numbers import count, counted
 from protolens.report.parts import part_rows, parts_of
 from protolens.report.quality import quality_section, verdict
-from protolens.train import Run
+from protolens.train import Run, is_uneven
 from protolens.train.progress import duration
 
 NAMED = 20  # classes that are listed
