@@ -126,6 +126,7 @@ def test_keys_lead_through_the_images(visit):
     page.wait_for_url("**/test/1")
     page.keyboard.press("ArrowLeft")
     page.wait_for_url("**/test/0")
+    page.wait_for_function("() => document.querySelector('#search')?.value == '0'")
     page.wait_for_selector("#reason-2")
     page.keyboard.press("2")
     assert page.evaluate("document.activeElement.id") == "reason-2"

@@ -7,7 +7,7 @@ const STRONGEST = 5;
 export async function compare(page) {
   const { root, run, runs, more, go, signal } = page;
   const alike = runs.filter((each) => sameImages(each, run));
-  const chosen = (more.get("runs")?.split(",") ?? alike.slice(0, 3).map((each) => each.name)).filter((name) => alike.some((each) => each.name === name));
+  const chosen = (more.get("runs")?.split(",") ?? alike.filter((each) => each.splits.test !== undefined).slice(0, 3).map((each) => each.name)).filter((name) => alike.some((each) => each.name === name));
   const pick = (name, on) => { const next = new URLSearchParams(more); next.set("runs", alike.map((each) => each.name).filter((each) => (each === name ? on : chosen.includes(each))).join(",")); go({ more: next }); };
   const head = [h("h1", {}, "Compare"),
     h("fieldset", { className: "choices" }, h("legend", {}, `runs on ${run.set}`), alike.map((each) => h("label", { className: "tick" }, h("input", { type: "checkbox", checked: chosen.includes(each.name), onchange: (event) => pick(each.name, event.target.checked) }), ` ${each.name} `, h("span", { className: "quiet" }, each.accuracy === undefined || each.accuracy === null ? "not evaluated" : `${each.measure} ${percent(each.accuracy)}`))))];
