@@ -31,8 +31,8 @@ def save_edited(
     if not edits:
         raise ProtolensError("nothing is edited; a run that stays as it is needs no other folder")
     refuse_existing(folder)
+    plan = plan_of(bench.model if bench else run.model(), edits)
     opened = bench or Workbench.open(run, step=part_of(step, 0.0, 0.2))
-    plan = plan_of(opened.model, edits)
     consequences = opened.consequences(edits, part_of(step, 0.2, 0.4))
     model = opened.edited(edits)
     with whole_folder(folder) as temporary:

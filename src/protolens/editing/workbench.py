@@ -123,13 +123,14 @@ class Workbench:
         """`seen` as it is without these regions."""
         if not boxes or self.seen is None:
             return self.seen
-        if boxes not in self._views:
+        view = self._views.get(boxes)
+        if view is None:
             whole = Plan(tuple(range(len(self.model.prototypes))), boxes=boxes)
             view, _ = look(lightly_edited(self.model, whole, fill), self.images, step)
             assert view is not None
             self._views.clear()
             self._views[boxes] = view
-        return self._views[boxes]
+        return view
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def do_edit(given: argparse.Namespace) -> int:
     """The verb `edit`."""
-    from protolens.editing import Workbench, save_edited
+    from protolens.editing import Workbench, plan_of, save_edited
     from protolens.files import refuse_existing
     from protolens.report import write_report
     from protolens.terminal import show_consequences
@@ -25,8 +25,10 @@ def do_edit(given: argparse.Namespace) -> int:
     if not leads():
         return 0
     run = Run.open(given.run)
+    # before minutes go by
+    plan_of(run.model(), edits)
     if given.out is not None:
-        refuse_existing(given.out)  # before minutes go by
+        refuse_existing(given.out)
     with Narrator(True) as narrator:
         with narrator.following("looking at validation images") as step:
             bench = Workbench.open(run, given.device, step)
