@@ -341,6 +341,7 @@ def show_export(report: Mapping[str, Any]) -> None:
     sizes = " and ".join(map(str, compared["batches"]))
     said = f"held against the model on {compared['images']} {compared['of']}, in batches of {sizes}"
     said += f", {compared['passed_over']} passed over that hang on rounding" if compared["passed_over"] else ""
+    said += "; all of them hang on rounding" if compared["hang_on_rounding"] else ""
     said += f" ({compared['why']})" if compared["why"] else ""
     for line in (said, *(f"without {name}: {why}" for name, why in report["left_out"].items()), report["file"]):
         console.print(escape(line), highlight=False, soft_wrap=True)

@@ -80,6 +80,7 @@ def test_it_says_how_it_was_trained(text, trained):
 def test_it_says_what_was_not_measured_until_it_is(text, trained, evaluation, tmp_path):
     assert "`protolens evaluate digits --robustness`" in text
     assert "`protolens evaluate digits --uncertainty DATA`" in text
+    assert "Whether it decides as a black box does" in text
     path = trained.folder / "robustness.json"
     try:
         for digest, there in ((trained.facts["model"]["digest"], False), ("another model", True)):

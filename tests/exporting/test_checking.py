@@ -13,6 +13,7 @@ from protolens.exporting.checking import (
     LEAST,
     MOST,
     OWN,
+    ROUNDS,
     SHARE,
     Subject,
     decided,
@@ -132,6 +133,14 @@ def test_images_that_hang_on_rounding_are_passed_over_where_there_are_others():
     assert (len(images), passed) == (20, 13)
 
 
-def test_where_all_hang_on_rounding_the_first_are_taken():
-    images, passed = well_decided(Fixed(), Fixed(), rounds(*[[0.0] * COUNT] * 9))
+def test_no_more_images_are_drawn_than_it_takes():
+    drawn, subject = [], rounds([1.0] * COUNT, [2.0] * COUNT)
+    watched = Subject("images", lambda number: drawn.append(number) or subject.draw(number))
+    images, passed = well_decided(Fixed(), Fixed(), watched)
     assert (len(images), passed) == (COUNT, 0)
+    assert set(drawn) == {0}
+
+
+def test_where_all_hang_on_rounding_there_are_none_after_some_rounds():
+    images, passed = well_decided(Fixed(), Fixed(), rounds(*[[0.0] * COUNT] * 9))
+    assert (len(images), passed) == (0, ROUNDS * COUNT)

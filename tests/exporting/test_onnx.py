@@ -16,7 +16,7 @@ from protolens.data.images import MemoryImages
 from protolens.errors import ProtolensError
 from protolens.exporting import export
 from protolens.exporting.graph import make_graph
-from protolens.models import MODELS, state_digest
+from protolens.models import MODELS, save_model, state_digest
 from protolens.train import convert
 from tests.exporting.conftest import folder_around
 
@@ -128,7 +128,7 @@ def test_it_is_held_against_the_model_on_validation_images_and_the_test_split_is
     assert split == "validation"
     assert "test" not in {name for name, _ in taken}
     assert report["compared"] == {
-        "images": 33, "of": "validation images", "why": "", "batches": [1, 32], "passed_over": 0
+        "images": 33, "of": "validation images", "why": "", "batches": [1, 32], "passed_over": 0, "hang_on_rounding": 0
     }  # fmt: skip
     assert json.loads((tmp_path / "model.onnx.json").read_text()) == report
     model = trained.model()
@@ -178,6 +178,16 @@ def test_a_converted_run_is_exported_with_the_prototypes_that_decide(trained, tm
         speaks = int(found["similarities"][row].argmax())
         assert int(found["logits"][row].argmax()) == class_of[speaks]
         assert int(found["contributions"][row].abs().sum(dim=1).count_nonzero()) == 10  # one of each class
+
+
+def test_twins_among_prototypes_are_said_to_hang_on_rounding(tmp_path):
+    run = folder_around(tmp_path / "run", {"name": "kmex", "per_class": [2, 1, 1, 1]}, 1, (8, 8))
+    model = run.model()
+    with torch.no_grad():
+        model.prototypes.vectors[1] = model.prototypes.vectors[0]
+    save_model(model, run.folder / "model.safetensors", {})
+    compared = export(run, tmp_path / "model.onnx")["compared"]
+    assert (compared["images"], compared["passed_over"], compared["hang_on_rounding"]) == (33, 0, 33)
 
 
 def test_several_classes_and_their_sigmoid(several, tmp_path, monkeypatch):

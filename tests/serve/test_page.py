@@ -122,11 +122,10 @@ def test_the_decision_is_told_as_a_sum(visit):
 
 def test_keys_lead_through_the_images(visit):
     page = visit("#/why/prototypedl/test/0")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_url("**/test/1")
-    page.keyboard.press("ArrowLeft")
-    page.wait_for_url("**/test/0")
-    page.wait_for_function("() => document.querySelector('#search')?.value == '0'")
+    for key, index in (("ArrowRight", 1), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        page.wait_for_url(f"**/test/{index}")
+        page.wait_for_function(f"() => document.querySelector('#search')?.value == '{index}'")
     page.wait_for_selector("#reason-2")
     page.keyboard.press("2")
     assert page.evaluate("document.activeElement.id") == "reason-2"

@@ -216,6 +216,8 @@ def limits(run: Run, published: Run, folder: str, evaluation: Mapping[str, Any])
         said.append(f"How well it knows classes with fewer than {FEW} test images: {names}.")
     if is_uneven(data):
         said.append("How it does where classes are as frequent as each other: in its training images they are not.")
+    if "fidelity" not in evaluation.get("interpretation", {}):
+        said.append("Whether it decides as a black box does: `protolens compare` tells, beside a run of one.")
     for file, (what, words) in MORE.items():
         if not _measured(run.folder / file, run.facts["model"]["digest"]):
             command = f"protolens evaluate {shlex.quote(folder)} {words}"

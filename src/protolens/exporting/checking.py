@@ -84,6 +84,9 @@ def check(content: bytes, model: PrototypeModel, subject: Subject) -> tuple[dict
     """
     exact = in_double(model)
     images, passed = well_decided(model, exact, subject)
+    hang = not len(images)
+    if hang:
+        images = subject.draw(0)
     session, outputs = open_session(content), Outputs(model)
     ours: dict[str, list[Tensor]] = {}
     theirs: dict[str, list[Tensor]] = {}
@@ -103,7 +106,7 @@ def check(content: bytes, model: PrototypeModel, subject: Subject) -> tuple[dict
         for name, own in ours.items()
     }
     about = {"images": min(COUNT, len(images)), "of": subject.words, "why": subject.why, "batches": list(SIZES)}
-    return found, about | {"passed_over": passed}
+    return found, about | {"passed_over": 0 if hang else passed, "hang_on_rounding": len(images) if hang else 0}
 
 
 def difference(ours: Tensor, theirs: Tensor, truth: Tensor | None) -> Difference:
@@ -133,15 +136,16 @@ def gap(first: Tensor, second: Tensor) -> Tensor:
 def well_decided(model: PrototypeModel, exact: PrototypeModel | None, subject: Subject) -> tuple[Tensor, int]:
     """Images on which no choice of the head hangs on rounding, up to COUNT, and how many were passed over.
 
-    Where there are none such, the first that come.
+    Where all that were drawn hang on it, none: [0, C, H, W].
     """
-    first = subject.draw(0)
-    kept, passed, number, batch = first[:0], 0, 0, first
-    while len(batch) and len(kept) < COUNT and number < ROUNDS:
+    kept, passed = subject.draw(0)[:0], 0
+    for number in range(ROUNDS):
+        batch = subject.draw(number) if len(kept) < COUNT else kept[:0]
+        if not len(batch):
+            break
         sure = decided(model, exact, batch)
-        kept, passed, number = torch.cat([kept, batch[sure]])[:COUNT], passed + int((~sure).sum()), number + 1
-        batch = subject.draw(number)
-    return (kept, passed) if len(kept) else (first, 0)
+        kept, passed = torch.cat([kept, batch[sure]])[:COUNT], passed + int((~sure).sum())
+    return kept, passed
 
 
 def decided(model: PrototypeModel, exact: PrototypeModel | None, images: Tensor) -> Tensor:
