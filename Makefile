@@ -28,7 +28,7 @@ demo: setup ## train on embedded digits, evaluate, leave runs/demo/report.html
 	$(BIN)/protolens demo
 
 test: setup ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations 20
 
 lint: setup ## style, format, types, the order of the rooms
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from results import ROOT, SEEDS, TABLES, make_row, run_seed
 from protolens.attribution import CONTROLS, METHODS
 from protolens.data import open_data
 from protolens.evaluation import faithfulness
-from protolens.evaluation.methods import FILLINGS
+from protolens.evaluation.looking import FILLINGS
 from protolens.explanation import compare_methods
 from protolens.files import read_json, write_json, write_text
 from protolens.report import write_comparison, write_faithfulness

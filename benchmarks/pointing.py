@@ -21,7 +21,8 @@ from torch import Tensor
 from protolens.attribution import METHODS, attribute, methods_that_fail
 from protolens.data import open_data
 from protolens.evaluation import evaluate
-from protolens.evaluation.methods import drawn, pointed, watched
+from protolens.evaluation.looking import pointed
+from protolens.evaluation.sampling import drawn, watched
 from protolens.files import read_json, write_json, write_text
 from protolens.train import Run, Team, convert
 

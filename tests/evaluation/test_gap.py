@@ -11,7 +11,7 @@ from protolens.data import open_data, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation import explanation_gap
 from protolens.evaluation.maps import overlap, spearman
-from protolens.evaluation.methods import drawn
+from protolens.evaluation.sampling import drawn
 from protolens.train import Run, convert, fit
 from tests.conftest import digits_run
 

@@ -13,9 +13,11 @@ from protolens.cli import main
 from protolens.data import MemoryImages, open_data, to_float
 from protolens.data.images import Annotations
 from protolens.errors import ProtolensError
-from protolens.evaluation import faithfulness
+from protolens.evaluation import faithfulness, looking
+from protolens.evaluation.keeping import Parts
+from protolens.evaluation.looking import FILLINGS, SHARES
 from protolens.evaluation.maps import complexity, overlap, randomised, spearman
-from protolens.evaluation.methods import FILLINGS, SHARES, drawn, mean_of
+from protolens.evaluation.sampling import drawn, mean_of
 from protolens.models import build_model
 from protolens.report import write_faithfulness
 from protolens.train import Run, fit
@@ -108,6 +110,51 @@ def test_what_was_measured_is_not_measured_again_and_the_run_stays(run, found, m
     with pytest.raises(AssertionError, match="were read"):
         faithfulness(run, METHODS, **ASKED | {"seed": 4})
     assert (run.folder / "model.safetensors").read_bytes() == model
+
+
+def test_a_killed_measurement_goes_on_where_it_was(run, monkeypatch):
+    """And finds what one finds that was not; a damaged part and one of other questions are made anew."""
+    asked = {"methods": ["gradient"], "images": 120, "seed": 5}
+    whole = faithfulness(run, **asked, again=True)
+    parts, real, scored = run.folder / "faithfulness.parts", looking.scored, []
+    assert not parts.exists()
+
+    def until(stop):
+        def counted(*given):
+            scored.append(given)
+            if len(scored) == stop:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        monkeypatch.setattr("protolens.evaluation.looking.scored", counted)
+
+    until(3)
+    with pytest.raises(KeyboardInterrupt):
+        faithfulness(run, **asked, again=True)
+    _, second = sorted(path for path in parts.iterdir() if not path.name.startswith("closer"))
+    second.write_bytes(second.read_bytes()[:-1])
+    until(None)
+    (run.folder / "faithfulness.json").unlink()
+    again = faithfulness(run, **asked)
+    assert len(scored) == 3 + 2  # the damaged one, and the one that was begun
+    assert not parts.exists()
+    for content in (whole, again):
+        for timed in (content, *content["methods"].values()):
+            timed.pop("seconds")
+        del content["forecast"]
+    assert again == whole
+
+
+def test_parts_of_another_question_are_not_taken(tmp_path):
+    made = []
+
+    def make(value):
+        made.append(value)
+        return {"values": torch.tensor([value])}
+
+    for question, value in (("a", 1.0), ("a", 2.0), ("b", 3.0)):
+        Parts.of(tmp_path, {"asked": question}).take("part", lambda value=value: make(value))
+    assert made == [1.0, 3.0]
 
 
 SCRIPT = """

@@ -11,8 +11,8 @@ from protolens.errors import ProtolensError
 from protolens.evaluation import compare, evaluate, robustness
 from protolens.evaluation.damaged import damaged, replaced
 from protolens.evaluation.drops import Damage, drops_of, names_of
-from protolens.evaluation.methods import drawn
 from protolens.evaluation.resampling import RESAMPLES, clustered, codes_of, found_again, seconds_of_finding
+from protolens.evaluation.sampling import drawn
 from protolens.evaluation.shaking import NOISES
 from protolens.evaluation.steadiness import figures_of_robustness, summary_of_drops, verdict
 from protolens.models import state_digest

@@ -22,7 +22,7 @@ from tests.conftest import digits_run
 
 KILLS = 20
 # small steps and a checkpoint after each, so that a kill falls anywhere: in a step, in a write, at an epoch's end
-SHORT = {"stages": {"train": {"epochs": 4}}, "train": {"batch": 100, "checkpoint_seconds": 0}}
+SHORT = {"stages": {"train": {"epochs": 2}}, "train": {"batch": 100, "checkpoint_seconds": 0}}
 
 
 def train_here(folder: Path) -> None:

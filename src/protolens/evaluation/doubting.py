@@ -20,7 +20,7 @@ from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_
 from protolens.evaluation.doubtful import Answered, doubtful
 from protolens.evaluation.interpretation import to_predicted
 from protolens.evaluation.maps import rank_correlations
-from protolens.evaluation.methods import mean_of
+from protolens.evaluation.sampling import mean_of
 from protolens.evaluation.scores import area_interval, wilson_interval
 from protolens.evaluation.uncertainty import (
     NOBODY,

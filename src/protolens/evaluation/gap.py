@@ -18,8 +18,9 @@ from protolens.attribution import attribute, check_methods
 from protolens.data import Images, open_data, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_numbers, rate_of, tried
+from protolens.evaluation.looking import KEPT
 from protolens.evaluation.maps import overlaps, rank_correlations
-from protolens.evaluation.methods import IMAGES, KEPT, LEAST, drawn, mean_of, share_of, watched
+from protolens.evaluation.sampling import IMAGES, LEAST, drawn, mean_of, share_of, watched
 from protolens.explanation import Comparison, compared, drawn_of_each
 from protolens.files import write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 from protolens.config import seed_of
 from protolens.data import DataSet, Images
 from protolens.evaluation.budget import Clock, rate_of, tried
-from protolens.evaluation.methods import mean_of
 from protolens.evaluation.predicates import spread_of_classes
+from protolens.evaluation.sampling import mean_of
 from protolens.evaluation.trust import matched_correlation, matched_distance
 from protolens.models import PrototypeModel, evaluation_mode
 from protolens.train import Team, batch_for

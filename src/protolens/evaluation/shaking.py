@@ -13,9 +13,10 @@ from torch import Tensor
 
 from protolens.attribution import attribute
 from protolens.data import drawn_for_each
+from protolens.evaluation.looking import KEPT
 from protolens.evaluation.maps import overlaps, rank_correlations, spearman
-from protolens.evaluation.methods import KEPT, mean_of
 from protolens.evaluation.promises import shows_class_of
+from protolens.evaluation.sampling import mean_of
 from protolens.evaluation.scores import wilson_interval
 from protolens.evaluation.trust import early_failures, prototype_margin
 from protolens.models import PrototypeModel, evaluation_mode

@@ -23,9 +23,9 @@ from protolens.evaluation import shaking
 from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, line_of
 from protolens.evaluation.damaged import damaged
 from protolens.evaluation.drops import SHARE, WANTED, Damage, drops_of, kinds_of_maps, names_of
-from protolens.evaluation.methods import BATCH, IMAGES, LEAST, drawn, mean_of, watched
 from protolens.evaluation.predicates import flat
 from protolens.evaluation.resampling import found_again, seconds_of_finding
+from protolens.evaluation.sampling import BATCH, IMAGES, LEAST, drawn, mean_of, watched
 from protolens.files import read_json, write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest
 from protolens.train import Run, Team, assemble, refuse_other_images
