@@ -4,7 +4,8 @@
 
 On whole photographs a hit lies in the bird's box; on photographs cut to that box, and on whole ones, it may lie at a
 part of the bird (beak, eye, wing and so on). A black box, what KMEx makes of it with a map of places, and ProtoPNet
-answer for the class that they say themselves. Runs lie in runs/results; what was measured is not measured again.
+answer for the class that they say themselves. Runs lie in runs/results; what was measured, in docs/results/pointing,
+and is not measured again.
 """
 
 import argparse
@@ -33,8 +34,9 @@ MODELS = {
     PROTOTYPES: "ProtoPNet, photographs cut to the box",
 }
 IMAGES = 100
-ASKING = {"samples": 300, "precision": "bfloat16"}
+ASKING = {"samples": 150, "precision": "bfloat16"}
 OPTIONS: dict[str, dict[str, Any]] = {"lime": ASKING, "kernelshap": ASKING, "occlusion": {"precision": "bfloat16"}}
+MEASURED = TABLES / "pointing"
 CENTRE = "centre"  # a control: photographers point at what they show
 
 
@@ -45,10 +47,7 @@ def centre(images: Tensor) -> Tensor:
 
 
 def measure(run: Run) -> dict[str, float]:
-    """METHOD.in_box and METHOD.at_parts, shares of the images; kept beside the run."""
-    path = run.folder / "pointing.json"
-    if path.exists():
-        return dict(read_json(path))
+    """METHOD.in_box and METHOD.at_parts, shares of the images."""
     model, everything = run.model(), open_data(run.config.data).test
     test = everything.subset("test", drawn(len(everything), IMAGES, seed=0))
     example = torch.rand(1, model.task.bands, *model.task.size, generator=torch.Generator().manual_seed(0))
@@ -61,13 +60,19 @@ def measure(run: Run) -> dict[str, float]:
         for name, explain in (asked | {CENTRE: centre}).items():
             for metric, hits in pointed(explain(batch.images), *test.marks(rows)).items():
                 found.setdefault(f"{name}.{metric}", []).append(hits)
-    result = {name: float(torch.cat(parts).nanmean()) for name, parts in found.items()}
-    write_json(path, result)
-    return result
+    return {name: float(torch.cat(parts).nanmean()) for name, parts in found.items()}
 
 
 def results_of(seed: int, weights: Path) -> dict[str, dict[str, Any]]:
     """The figures of each model of that seed."""
+    path = MEASURED / f"{seed}.json"
+    if not path.exists():
+        write_json(path, measured(seed, weights))
+    return dict(read_json(path))
+
+
+def measured(seed: int, weights: Path) -> dict[str, dict[str, Any]]:
+    """Train, convert, and look where the maps are highest."""
     runs = ROOT / "runs" / "results"
     own = {name: run_seed(name, seed, {"model": {"weights": str(weights)}}) for name in (BLACK_BOX, PROTOTYPES)}
     folder = runs / f"{BLACK_BOX}-{seed}-kmex"
