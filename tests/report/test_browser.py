@@ -2,16 +2,11 @@
 
 import csv
 import json
-import shutil
 
 import pytest
 
 from protolens.report import write_explanations, write_report, write_robustness
 from tests.report.test_robustness import content
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
 
 EVIL = ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"]
 TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
@@ -23,14 +18,6 @@ TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
 CUT = """() => [...document.querySelectorAll('.reasons th, .reasons td, h1, h2, h3, p, li, dd')]
     .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline')
     .map(e => e.outerHTML.slice(0, 120))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

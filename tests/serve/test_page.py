@@ -1,5 +1,6 @@
 """The page as people use it: a real server, a real browser, the whole journey at two widths."""
 
+import csv
 import json
 import os
 import re
@@ -8,19 +9,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from protolens.evaluation import evaluate
-from protolens.train import fit
+from protolens.train import convert, fit
 from tests.conftest import digits_run
 from tests.serve.test_uploads import bomb, png
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (apt-get install chromium)")
 WIDE, NARROW = 1280, 390
 VIEWS = ("why", "learnt", "wrong", "compare", "edit")
+SVG = "{http://www.w3.org/2000/svg}"
 PATIENCE = 15_000  # milliseconds: a busy machine is no failure
 TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
     .filter(e => e.checkVisibility() && !e.closest('svg'))
@@ -39,29 +40,22 @@ def start(folders) -> tuple[subprocess.Popen[str], str]:
 
 @pytest.fixture(scope="module")
 def place(folders, tmp_path_factory) -> Path:
-    """Copies of the runs, and one more on the same images as the first: saved edits come beside them."""
+    """Copies of the runs, and two more on the same images as the first: saved edits come beside them."""
     place = tmp_path_factory.mktemp("page")
     for folder in folders:
         shutil.copytree(folder, place / folder.name)
     other = digits_run(model={"name": "prototypedl"}, stages={"train": {"epochs": 15}}, seed=1)
     evaluate(fit(other, place / "other"))
+    convert(place / "prototypedl", place / "kmex")
     return place
 
 
 @pytest.fixture(scope="module")
 def address(place):
-    process, address = start([place / name for name in ("prototypedl", "protopnet", "other")])
+    process, address = start([place / name for name in ("prototypedl", "protopnet", "other", "kmex")])
     yield address
     process.send_signal(signal.SIGINT)
     assert process.wait(60) in (0, 130)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -118,6 +112,62 @@ def test_the_decision_is_told_as_a_sum(visit):
     page.get_by_role("button", name="show").click()
     assert page.locator("tr[data-prototype]").count() == 15
     assert re.match(r"\d, with ", answer(page))
+
+
+def taken(page, words: str) -> Path:
+    """The file that a button gives."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=words).first.click()
+    return download.value.path()
+
+
+@pytest.mark.parametrize("run", ["prototypedl", "kmex"])
+def test_an_explanation_is_taken_along_as_a_table_and_as_a_figure_that_needs_no_server(visit, run):
+    page = settled(visit(f"#/why/{run}/validation/0"))
+    rows = list(csv.DictReader(taken(page, "save as CSV").read_text(encoding="utf-8").splitlines()))
+    told = json.loads(taken(page, "save as JSON").read_text(encoding="utf-8"))
+    assert len(rows) == len(told["reasons"])
+    assert told["bias"] + sum(float(row["contribution"]) for row in rows) == pytest.approx(told["logit"], rel=1e-4)
+    drawing = ElementTree.parse(taken(page, "save as SVG")).getroot()
+    pictures = [element.get("href") for element in drawing.iter(f"{SVG}image")]
+    assert len(pictures) == 1 + min(len(rows), 8)
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    said = [element.text for element in drawing.iter(f"{SVG}text")]
+    assert " ".join(said).startswith(answer(page))
+    with Image.open(taken(page, "save as PNG")) as picture:
+        assert picture.size == (2 * int(drawing.get("width")), 2 * int(drawing.get("height")))
+        assert len(picture.convert("L").getcolors()) > 20
+
+
+@pytest.mark.parametrize("kind", ["PCA", "UMAP"])
+def test_a_map_of_codes_opens_its_images_and_is_taken_along(visit, kind):
+    page = visit("#/learnt/prototypedl")
+    page.get_by_role("button", name=kind).click()
+    page.wait_for_selector("svg.plane", timeout=120_000)
+    drawing = ElementTree.parse(taken(page, "save as SVG")).getroot()
+    dots, squares = drawing.findall(f"{SVG}circle"), drawing.findall(f"{SVG}rect")
+    assert len(dots) == page.locator("svg.plane circle").count() == 143
+    assert len(squares) == 1 + 15 + 10  # the paper, the prototypes, the classes
+    assert len({dot.get("fill") for dot in dots}) == 10
+    places = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in dots]
+    assert len(set(places)) > 100
+    page.locator("svg.plane circle").nth(7).dispatch_event("click")
+    page.wait_for_url("**/why/prototypedl/validation/*")
+
+
+def test_tables_are_taken_along(visit):
+    page = settled(visit("#/wrong/prototypedl"))
+    rows = list(csv.reader(taken(page, "save as CSV").read_text(encoding="utf-8").splitlines()))
+    assert rows[0] == ["shows", *map(str, range(10))]
+    assert sum(int(number) for row in rows[1:] for number in row[1:]) == 359
+    page = settled(visit("#/learnt/prototypedl"))
+    rows = list(csv.DictReader(taken(page, "save as CSV").read_text(encoding="utf-8").splitlines()))
+    assert [int(row["prototype"]) for row in rows] == list(range(15))
+    page = visit("#/edit/prototypedl?edits=off%3A3")
+    page.get_by_role("button", name="the changed predictions as CSV").wait_for()
+    rows = list(csv.DictReader(taken(page, "the changed predictions as CSV").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == page.locator("#flips .thumb").count()
+    assert all(row["before"] != row["after"] for row in rows)
 
 
 def test_keys_lead_through_the_images(visit):

@@ -1,5 +1,6 @@
 // Compare: the table of the predicates with plain sentences, and one image as two runs see it.
 import { api, empty, failed, fill, framed, get, h, ofPrototype, percent, picture, sameImages, shown, signed, three } from "./dom.js";
+import { figureSavers, fileName, standalone, tableSaver } from "./taking.js";
 import { inWords, ordered, prototypesOf, usualSum } from "./reasons.js";
 
 const STRONGEST = 5;
@@ -32,6 +33,7 @@ function tables(found) {
       h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": group.question }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), group.columns.map((column) => h("th", { scope: "col", className: "number", title: column.about }, column.head)))),
         h("tbody", {}, group.rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), row.cells.map(cell)))))),
+      h("p", { className: "copies" }, tableSaver(fileName(group.question), () => [["run", ...group.columns.map((column) => column.head)], ...group.rows.map((row) => [row.name, ...row.cells.map((each) => [each.text, each.spread].filter(Boolean).join(" "))])])),
       h("details", {}, h("summary", {}, "what these mean"), h("dl", { className: "facts" }, group.columns.map((column) => h("div", {}, h("dt", {}, column.head), h("dd", {}, column.about))))))),
     found.plane && plane(found.plane),
   ].filter(Boolean);
@@ -41,7 +43,7 @@ function plane(chart) {
   const svg = new DOMParser().parseFromString(chart.svg, "text/html").querySelector("svg");
   svg?.setAttribute("role", "img");
   svg?.setAttribute("aria-label", chart.words);
-  return h("section", {}, h("h2", {}, "Two diversities"), h("div", { className: "charts" }, h("figure", {}, h("figcaption", {}, chart.title), svg ?? "", h("p", { className: "quiet" }, chart.words))));
+  return h("section", {}, h("h2", {}, "Two diversities"), h("div", { className: "charts" }, h("figure", {}, h("figcaption", {}, chart.title), svg ?? "", h("p", { className: "quiet" }, chart.words), svg && h("p", { className: "copies" }, figureSavers("diversities", () => standalone(svg))))));
 }
 
 // One image as each run sees it, side by side.

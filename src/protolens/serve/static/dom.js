@@ -39,6 +39,7 @@ export function percent(share) {
 }
 
 export const points = (share) => `${share > 0 ? "+" : ""}${minus((100 * share).toFixed(2))} points`;
+export const shortened = (words, most) => (words.length > most ? `${words.slice(0, most - 1)}…` : words);
 export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 
 export class Refused extends Error {}

@@ -1,5 +1,6 @@
 // Edit: what if a prototype were gone, spoke for another class, or a region were hidden? Seen at once, on validation images.
 import { api, count, failed, fill, h, ofPrototype, percent, picture, plural, points, post, progress, say, shown, work } from "./dom.js";
+import { fileName, tableSaver } from "./taking.js";
 import { prototypesOf } from "./reasons.js";
 
 const FLIPS = 60;
@@ -113,7 +114,7 @@ async function consequences(page, edits) {
     const found = edits.some((each) => each.kind === "forbid")
       ? await slowly(page, box, edits)
       : await post(api(run.name, "edit"), { edits }, signal);
-    box.replaceChildren(...told(found));
+    box.replaceChildren(...told(run, found));
     flips.replaceChildren(...flipped(page, found));
     root.querySelector("#answer").textContent = edits.length ? found.sentence : "What if a prototype were gone, or spoke for another class? Switch one off to see.";
     say(edits.length ? `${found.sentence} ${flipsInWords(found)}` : "No edits.");
@@ -134,13 +135,14 @@ async function slowly(page, box, edits) {
 
 const flipsInWords = (found) => `${plural(found.mended, "prediction")} become${found.mended === 1 ? "s" : ""} right, ${count(found.broken)} wrong.`;
 
-function told(found) {
+function told(run, found) {
   const row = (name, each) => h("tr", {}, h("th", { scope: "row" }, name), h("td", { className: "number strong" }, percent(each.share)), h("td", { className: "number quiet" }, `${percent(each.interval[0])} to ${percent(each.interval[1])}`));
   return [
     h("h2", {}, "On validation images"),
     h("table", {}, h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col", className: "number" }, "accuracy"), h("th", { scope: "col", className: "number" }, "95 % interval"))), h("tbody", {}, row("before", found.before), row("after", found.after))),
     h("p", { className: "difference" }, h("span", { className: "strong" }, points(found.difference)), h("span", { className: "quiet" }, ` (95 % interval ${points(found.interval[0]).replace(" points", "")} to ${points(found.interval[1])})`)),
     h("p", {}, flipsInWords(found), ` ${count(found.before.images)} images; the test images stay unread.`),
+    h("p", { className: "copies" }, tableSaver(fileName(run.name, "edited"), () => [["image", "shows", "before", "after"], ...found.flips.map((flip) => [flip.index, flip.label, flip.before, flip.after])], `save ${found.flips.length < found.mended + found.broken + found.other ? "some of " : ""}the changed predictions as CSV`)),
   ];
 }
 

@@ -1,5 +1,6 @@
 // What has it learnt? Prototypes by class, what is odd about them, and where they stand among the codes.
 import { api, count, failed, fill, framed, get, h, ofPrototype, picture, plural, progress, shown, work } from "./dom.js";
+import { figureSavers, fileName, standalone, tableSaver } from "./taking.js";
 import { forget, prototypesOf } from "./reasons.js";
 
 // of middling lightness, to be seen on white and on black; after ten classes they come again
@@ -30,7 +31,7 @@ export async function learnt(page) {
     h("p", { className: "answer", id: "answer" }, answer(run, found)),
     h("p", { className: "quiet" }, run.about),
     open,
-    h("div", { className: "choices" }, h("label", {}, "find ", search), h("label", { className: "tick" }, odd, " only those about which something is odd"), examine(page, found)),
+    h("div", { className: "choices" }, h("label", {}, "find ", search), h("label", { className: "tick" }, odd, " only those about which something is odd"), examine(page, found), tableSaver(fileName(run.name, "prototypes"), () => [["prototype", "class", "use", "nearest training image", "findings"], ...list.map((each) => [each.prototype, each.class, each.use, each.nearest, findings(each).join("; ")])])),
     h("h2", { className: "unseen" }, "Prototypes by class"),
     groups,
     map(page));
@@ -150,9 +151,9 @@ function drawn(page, found) {
     square.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
     return square;
   });
-  return h("figure", {},
-    h("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "group", "aria-label": `${found.images.length} images and ${found.prototypes.length} prototypes in a plane` }, dots, squares),
+  const svg = h("svg", { class: "plane", viewBox: `0 0 ${SIDE} ${SIDE}`, role: "group", "aria-label": `${found.images.length} images and ${found.prototypes.length} prototypes in a plane` }, dots, squares);
+  return h("figure", {}, svg,
     h("figcaption", {}, found.kept === null ? "UMAP: near stays near, far says little." : `The plane keeps ${(100 * found.kept).toFixed(0)} % of the squared distances.`,
       h("ul", { className: "legend" }, run.classes.slice(0, 30).map((name) => h("li", {}, h("svg", { width: 12, height: 12, "aria-hidden": "true" }, h("rect", { width: 12, height: 12, fill: colour(name) })), " ", name)))),
-    h("p", {}, h("a", { href: address({ view: "wrong", path: [], more: {} }) }, "all images as a list")));
+    h("p", { className: "copies" }, figureSavers(fileName(run.name, "codes"), () => standalone(svg, run.classes.slice(0, 30).map((name) => [name, colour(name)]))), h("a", { href: address({ view: "wrong", path: [], more: {} }) }, "all images as a list")));
 }

@@ -37,6 +37,14 @@ export function inWords(why, by) {
   return said.length ? `${first} ${said.join("; ").replace("prototype", "Prototype")}.` : first;
 }
 
+// of nearest-prototype heads, where nothing is summed
+export const barsAre = (why) => (why.reasons.some((reason) => reason.similarity < 0) ? "bars are distances: the shorter, the nearer" : "bars are similarities: the longer, the nearer");
+
+function far(reason, nearest, longest) {
+  return h("svg", { class: "fall", width: "100%", height: "100%", "aria-hidden": "true" },
+    h("rect", { class: nearest ? "for" : "other", x: "0", width: `${100 * Math.abs(reason.similarity) / longest}%`, y: "28%", height: "44%" }));
+}
+
 function scaleOf(levels) {
   const low = Math.min(...levels), high = Math.max(...levels);
   const air = 0.03 * (high - low) || 0.5;
@@ -65,6 +73,7 @@ export function sums(run, why, prototypes, { by, source, pick, all, unfold }) {
   const start = by === "lift" ? why.baseline : why.bias;
   const levels = [start];
   for (const reason of reasons) levels.push(levels.at(-1) + reason[by]);
+  const longest = Math.max(...reasons.map((reason) => Math.abs(reason.similarity))) || 1;
   const scale = scaleOf([...levels.slice(0, most + 1), why.logit]);
   const rows = reasons.slice(0, most).map((reason, at) => {
     const prototype = prototypes[reason.prototype];
@@ -80,20 +89,20 @@ export function sums(run, why, prototypes, { by, source, pick, all, unfold }) {
       cell("× weight", signed(reason.weight)),
       cell("= contribution", signed(reason.contribution), by === "contribution" ? "strong" : "quiet"),
       why.linear && cell("lift", signed(reason.lift), by === "lift" ? "strong" : "quiet"),
-      h("td", { className: "falls" }, fall(scale, levels[at], levels[at + 1])));
+      h("td", { className: "falls" }, why.linear ? fall(scale, levels[at], levels[at + 1]) : far(reason, reason.prototype === why.nearest, longest)));
     return row;
   });
   const wide = (placed ? 2 : 1) + 2;
   const line = (words, value, other, kind, from, to) => h("tr", { className: "sum" }, h("th", { scope: "row", colSpan: wide }, words),
-    cell("= contribution", by === "contribution" ? value : other), why.linear && cell("lift", by === "lift" ? value : other), h("td", { className: "falls" }, fall(scale, from, to, kind)));
+    cell("= contribution", by === "contribution" ? value : other), why.linear && cell("lift", by === "lift" ? value : other), h("td", { className: "falls" }, why.linear && fall(scale, from, to, kind)));
   const rest = reasons.slice(most);
   const together = rest.reduce((sum, reason) => sum + reason[by], 0);
   const head = (text, more = "number") => h("th", { scope: "col", className: more }, text);
   return h("table", { className: `sums${placed ? " placed" : ""}` },
     h("caption", {}, h("div", {}, by === "lift"
       ? `From the average training image (${signed(why.baseline)}) to the logit of ${why.explained}: what each prototype adds beyond what is usual.`
-      : `From the bias to the logit of ${why.explained}: similarity × weight = contribution. Blue speaks for it, orange against.`)),
-    h("thead", {}, h("tr", {}, placed && head("in this image", ""), head(placed ? "looks like this" : "this looks like that", ""), head("similarity"), head("× weight"), head("= contribution"), why.linear && head("lift"), head("running sum", "falls"))),
+      : `From the bias to the logit of ${why.explained}: similarity × weight = contribution. ${why.linear ? "Blue speaks for it, orange against." : `The nearest decides; ${barsAre(why)}.`}`)),
+    h("thead", {}, h("tr", {}, placed && head("in this image", ""), head(placed ? "looks like this" : "this looks like that", ""), head("similarity"), head("× weight"), head("= contribution"), why.linear && head("lift"), head(why.linear ? "running sum" : "how near", "falls"))),
     h("tbody", {},
       line(by === "lift" ? "the average training image" : "bias", signed(start), "", "first", start, start),
       rows,

@@ -1,6 +1,7 @@
 // Why this? One image: the decision in words, the sum that made it, and how other methods see it.
 import { api, copy, failed, fill, framed, get, h, percent, picture, post, progress, save, say, shown, three, work } from "./dom.js";
 import { inWords, prototypesOf, sums, usualSum } from "./reasons.js";
+import { fileName, figureSavers, reasonsFigure, tableSaver } from "./taking.js";
 
 const FIRST = ["self", "lime", "kernelshap", "lrp", "prp", "edges", "random"];
 const ORDERS = { number: "by number", mistake: "mistakes first", doubt: "doubtful first" };
@@ -30,7 +31,7 @@ export async function why(page) {
     h("p", { className: "answer", id: "answer" }, answer),
     h("div", { className: "two" },
       h("section", { className: "left", "aria-label": "the image" }, steps(page, split, index), look.box, facts(run, found), doubts(found.doubt), drop(page)),
-      h("section", { className: "right", "aria-label": "this looks like that" }, choices(page, found, by), table, copies(page, found, split, index))),
+      h("section", { className: "right", "aria-label": "this looks like that" }, choices(page, found, by), table, copies(page, found, prototypes, { by, split, index }))),
     others(page, found, split, index, look),
   );
   say(answer);
@@ -166,17 +167,18 @@ function choices(page, found, by) {
       h("option", { value: "contribution", selected: by === "contribution" }, "contributions, from the bias"), h("option", { value: "lift", selected: by === "lift" }, "lifts, from the average image"))));
 }
 
-function copies(page, found, split, index) {
-  const { run } = page;
+function copies(page, found, prototypes, shown) {
+  const { run } = page, { split, index } = shown;
   const plain = { ...found };
   delete plain.heat;
   delete plain.classes;
-  const file = `${run.name}-${split}-${index}`.replace(/[^\w.-]/g, "_");
+  const file = fileName(run.name, split, index);
   const command = `protolens explain ${run.folder} ${file}.png${found.explained === found.predicted ? "" : ` --target '${found.explained}'`}`;
   const button = (words, act) => h("button", { type: "button", onclick: act }, words);
   return h("p", { className: "copies" },
     button("save as JSON", () => save(`${file}.json`, JSON.stringify({ run: run.name, split, image: index, command, address: location.href, ...plain }, null, 1), "application/json")),
-    button("save as CSV", () => save(`${file}.csv`, ["prototype,class,similarity,weight,contribution,lift", ...found.reasons.map((r) => [r.prototype, `"${r.class_name.replaceAll('"', '""')}"`, r.similarity, r.weight, r.contribution, r.lift].join(","))].join("\n") + "\n", "text/csv")),
+    tableSaver(file, () => [["prototype", "class", "similarity", "weight", "contribution", "lift"], ...found.reasons.map((r) => [r.prototype, r.class_name, r.similarity, r.weight, r.contribution, r.lift])]),
+    figureSavers(file, () => reasonsFigure(run, found, prototypes, shown)),
     h("a", { href: picture(run.name, split, index), download: `${file}.png` }, "save the image"),
     button("copy the address", (event) => copy(location.href, event.target)));
 }

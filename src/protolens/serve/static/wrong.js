@@ -1,5 +1,6 @@
 // Where is it wrong? Images by mistake, doubt or disagreement, and which classes are taken for which.
 import { api, count, fill, get, h, percent, sameImages } from "./dom.js";
+import { fileName, tableSaver } from "./taking.js";
 import { thumb } from "./learnt.js";
 
 const ORDERS = { mistake: "mistakes, the surest first", doubt: "the most doubtful first", disagreement: "disagreement with another run", number: "by number" };
@@ -78,5 +79,6 @@ function confusion(run, table, set) {
     h("h2", { id: "confusion-title" }, run.several ? "Which classes are said of which?" : "What is taken for what?"),
     h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "classes shown against classes said" },
       h("table", { className: "matrix" }, h("caption", {}, h("div", {}, "A row is what the images show, a column what is said of them. A cell opens its images.")),
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "shows ↓, said →"), head)), h("tbody", {}, rows))));
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "shows ↓, said →"), head)), h("tbody", {}, rows))),
+    h("p", { className: "copies" }, tableSaver(fileName(run.name, table.split, "confusion"), () => [["shows", ...table.classes], ...table.table.map((row, label) => [table.classes[label], ...row])])));
 }
