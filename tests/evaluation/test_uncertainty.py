@@ -19,6 +19,7 @@ from protolens.evaluation.uncertainty import (
     calibration_interval,
     doubt,
     least_for,
+    least_refusing,
     median,
     negative_log_likelihood,
     refusals,
@@ -98,6 +99,15 @@ def test_the_least_probability_is_the_lowest_that_is_right_often_enough(seed, ac
         cut for cut in highest if (reached := accuracy_when_answering(posterior, labels, cut)) and reached >= accuracy
     ]
     assert least == pytest.approx(enough[0] if enough else 1.0)
+
+
+@given(seeds, st.floats(0, 1), st.booleans())
+def test_the_cautious_probability_is_the_highest_that_refuses_few_enough(seed, share, alike):
+    posterior, _ = drawn(seed)
+    posterior = posterior.round(decimals=1) if alike else posterior
+    least = least_refusing(posterior, share)
+    highest = sorted(np.median(posterior.numpy(), axis=0).max(axis=1).tolist())
+    assert least == pytest.approx([0.0, *(cut for cut in highest if refused(posterior, cut) <= share)][-1])
 
 
 def test_where_no_answer_is_sure_enough_none_is_given():

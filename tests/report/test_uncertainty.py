@@ -30,9 +30,10 @@ def content(folder, draws=5, least=0.7, sure=2.0, **changes):
     """What `uncertainty` finds, of drawn probabilities."""
     own = answered(200, draws, sure, 0)
     others = {"noise": answered(50, draws, 0.0, 1, ()), "pets": answered(60, draws, 0.5, 2)}
-    cuts = {"published": 0.2, "chosen": least}
+    cuts = {"published": 0.2, "chosen": least, "cautious": 0.8}
     spread = {"images": 20, "draws": draws, "contributions": 0.123, "maps": 0.456}
-    found = {"draws": draws, "seed": 0, "wanted": 0.99, "budget": None, "bought": None, "forecast": {"wanted": draws}}
+    found = {"draws": draws, "seed": 0, "wanted": 0.99, "cautious": 0.1, "budget": None, "bought": None}
+    found["forecast"] = {"wanted": draws}
     found |= figures(own, others, cuts, 0) | {"pictures": doubtful(own, others, least, CLASSES, folder)}
     return found | {"explanations": spread if draws > 1 else None} | changes
 

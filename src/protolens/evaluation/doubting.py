@@ -32,6 +32,7 @@ from protolens.evaluation.uncertainty import (
     calibration_interval,
     doubt,
     least_for,
+    least_refusing,
     median,
     refusals,
     reliability,
@@ -45,6 +46,7 @@ from protolens.train import Run, Team, area_under_roc, assemble, batch_for, numb
 
 FILE = "uncertainty.json"
 WANTED = 0.99  # accuracy when answering that the least probability is chosen for
+CAUTIOUS = 0.1  # share of the validation images that may be refused, for which strangers are
 EXPLAINED = 20  # test images whose explanations are compared between draws
 TIMED = 4  # draws of a forecast
 DOUBTS = ("entropy", "mutual_information")
@@ -69,9 +71,10 @@ def uncertainty(
 
     others: names of data sets of the same image size, whose test images are none of the model's; images of uniform
     noise are always among them. draws: of the weights of a Bayesian network; budget: seconds, for which as many of
-    these are made as fit. The least probability of an answer is that of seeds/003, and one chosen on validation
-    images. Raises ProtolensError for images of several classes, for other sizes, for unknown data, and for a budget
-    that is too small.
+    these are made as fit. The least probability of an answer is that of seeds/003, and two chosen on validation
+    images: for right answers, and to refuse as many strangers as CAUTIOUS of one's own images cost. Raises
+    ProtolensError for images of several classes, for other sizes, for unknown data, and for a budget that is too
+    small.
     """
     run, begun = Run.open(run), time.monotonic()
     if run.facts["data"]["several"]:
@@ -94,12 +97,14 @@ def uncertainty(
             name: Answered(images, each, classes)
             for (name, (images, classes)), each in zip(strangers.items(), said[2:], strict=True)
         }
-        cuts = {"published": PUBLISHED, "chosen": least_for(said[0], data.validation.labels, WANTED)}
+        chosen = least_for(said[0], data.validation.labels, WANTED)
+        cuts = {"published": PUBLISHED, "chosen": chosen, "cautious": least_refusing(said[0], CAUTIOUS)}
         found = figures(own, abroad, cuts, seed)
         pictures = doubtful(own, abroad, cuts["chosen"], data.task.classes, run.folder if team.leads else None)
         explanations = spread_of_explanations(model, data, plan.count, seed)
         assert state_digest(model) == before, "measuring changed the model"
-    content = {"model": before, "data": data.test.digest, "draws": len(own.posterior), "seed": seed, "wanted": WANTED}
+    content = {"model": before, "data": data.test.digest, "draws": len(own.posterior), "seed": seed}
+    content |= {"wanted": WANTED, "cautious": CAUTIOUS}
     content |= found | {"pictures": pictures, "explanations": explanations}
     content |= plan.facts(f"accuracy when forced is known to {in_points(half_width([found['forced']['interval']]))}")
     content["seconds"] = round(time.monotonic() - begun, 2)

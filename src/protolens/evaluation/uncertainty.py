@@ -165,6 +165,18 @@ def accuracies_when_answering(posterior: Tensor, labels: Tensor, leasts: Sequenc
     return [share if count else None for share, count in zip(shares, left.tolist(), strict=True)]
 
 
+def least_refusing(posterior: Tensor, share: float) -> float:
+    """The highest median probability that refuses no more than that share of images: of validation images. [S, N, K].
+
+    0, so that all are answered, where the least sure are too many that are equally sure.
+    """
+    check(posterior=posterior)
+    highest = median(posterior).amax(dim=1).sort().values
+    few = int(share * len(highest))
+    good = highest[:few][highest[:few] < highest[few]] if few < len(highest) else highest
+    return float(good[-1]) if len(good) else 0.0
+
+
 def least_for(posterior: Tensor, labels: Tensor, accuracy: float) -> float:
     """The lowest median probability from which on answers are right that often: of validation images. [S, N, K], [N].
 

@@ -55,7 +55,7 @@ def write_uncertainty(run: Run, found: Mapping[str, Any]) -> Path:
         rule=rule(found),
         bought=found["bought"],
         names=dict(zip(kinds_of(found), colours_of(found), strict=True)),
-        cuts=[percent(least) for least in found["least"].values()],
+        cuts=[(name, percent(least)) for name, least in found["least"].items()],
         refused=refused_rows(found),
         refusing=[over_refused(found), over_least(found)],
         sure=sure(found),
@@ -122,7 +122,9 @@ def rule(found: Mapping[str, Any]) -> str:
     chosen = (
         f"the chosen one, {percent(least)}, is the lowest that makes {wanted} of its answers to validation images right"
     )
-    return f"{says} {published}; {chosen}. No test image and none of the other data had a part in choosing it."
+    cautious = f"the cautious one, {percent(found['least']['cautious'])}, refuses {percent(found['cautious'])} of them"
+    own = "No test image and none of the other data had a part in choosing them."
+    return f"{says} {published}; {chosen}; {cautious}. {own}"
 
 
 def refused_rows(found: Mapping[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
@@ -185,7 +187,7 @@ def over_least(found: Mapping[str, Any]) -> Chart:
 
 def colour_of_cut(name: str) -> str:
     """Of a least probability in charts."""
-    return ACCENT if name == "chosen" else MUTED
+    return MUTED if name == "published" else ACCENT
 
 
 def reliability(found: Mapping[str, Any]) -> Chart:
