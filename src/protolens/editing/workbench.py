@@ -41,13 +41,14 @@ class Workbench:
     _views: dict[tuple[Box, ...], Tensor] = field(default_factory=dict)  # `seen` without some regions: the latest one
 
     @classmethod
-    def open(cls, run: Run, device: str = "cpu", step: Step | None = None) -> "Workbench":
+    def open(cls, run: Run, device: str = "cpu", step: Step | None = None, data: DataSet | None = None) -> "Workbench":
         """Look at every validation image once.
 
-        device: auto, cpu, cuda, cuda:N or mps; step: is told how far that is. Raises ProtolensError where the images
-        are not those that the run was made with.
+        device: auto, cpu, cuda, cuda:N or mps; step: is told how far that is; data: the run's, where they are open
+        already. Raises ProtolensError where the images are not those that the run was made with.
         """
-        data = open_data(run.config.data)
+        if data is None:
+            data = open_data(run.config.data)
         refuse_other_images(run, data)
         model = run.model().to(choose_device(device))
         seen, base = look(model, data.validation, step)

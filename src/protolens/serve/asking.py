@@ -83,7 +83,7 @@ class Asking:
         """Begin to look at the validation images, so that edits can be tried."""
 
         def work(job: Job) -> dict[str, Any]:
-            bench = Workbench.open(exhibit.run, step=job.step)
+            bench = Workbench.open(exhibit.run, step=job.step, data=exhibit.data)
             self.benches[exhibit.name] = bench
             return {"can": dict(bench.can), "images": len(bench.labels)}
 
