@@ -185,7 +185,8 @@ def main() -> None:
         draw_curves(recipe, given.seeds)
         metrics = [name for name in results[0] if name not in ("seconds", "commit")]
         goals = {"accuracy": GOAL, "training accuracy": GOAL}
-        made = [make_row(recipe, name, goals.get(name), results, given.seeds) for name in metrics]
+        named = OWN.get(recipe, recipe)
+        made = [make_row(named, name, goals.get(name), results, given.seeds) for name in metrics]
         rows = [row for row in rows if row["recipe"] != recipe] + made
         rows.sort(key=lambda row: list(RECIPES).index(row["recipe"]))
         write_json(path, {"rows": rows})

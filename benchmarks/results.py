@@ -116,11 +116,11 @@ def run_seed(recipe: str | Path, seed: int, changes: Mapping[str, Any] | None = 
 
 
 def make_row(
-    recipe: str, metric: str, goal: float | None, results: Sequence[dict[str, Any]], seeds: Sequence[int]
+    recipe: str | Path, metric: str, goal: float | None, results: Sequence[dict[str, Any]], seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """A row of a table: a figure of a recipe over seeds."""
+    """A row of a table: a figure of a recipe over seeds. recipe: its name, or a TOML file, as for `run_seed`."""
     values = [find(result, metric) for result in results]
-    return row_of_table(recipe, read_run(recipe)[0].data.name, seeds, metric, values, results, goal)
+    return row_of_table(Path(recipe).stem, read_run(recipe)[0].data.name, seeds, metric, values, results, goal)
 
 
 SHARES = ("accuracy", "area_under_roc", "fidelity", "own_class", "duplicates", "precision", "f1", "iou")

@@ -32,6 +32,7 @@ CHANGES, NOISES = 5, 50  # of an image for its sensitivity and its infidelity
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 KEPT = 0.2  # share of the pixels that seeds/003 keeps
 FILLINGS: tuple[Filling, ...] = get_args(Filling)
+CLOSER = ("sensitivity", "infidelity", "randomised")
 REMOVED: tuple[Filling, ...] = ("mean", "inpaint")  # what stands for pixels that are taken away
 REACH = 15 / 224  # of the shorter side: so near a highest pixel has to be to a part (Zhang et al. 2018 take 15 pixels)
 Figures = dict[str, Tensor]  # by name, [B, ...], a row an image
@@ -191,11 +192,12 @@ def scored(look: "Look", marks: Sequence[Tensor] | None) -> Figures:
     return found | {f"/{figure}": values for figure, values in together.items()}
 
 
-def looked_closely(
-    model: PrototypeModel, images: Images, asked: Asked, device: torch.device, parts: Parts
-) -> dict[str, Figures]:
-    """Sensitivity, infidelity, and the rank correlation with maps of the same model with shuffled weights."""
-    (batch,) = plain_batches(images, len(images), device)
+def looked_closely(model: PrototypeModel, images: Images, asked: Asked, team: Team, parts: Parts) -> dict[str, Figures]:
+    """Sensitivity, infidelity, and the rank correlation with maps of the same model with shuffled weights.
+
+    Each process looks at some of the methods.
+    """
+    (batch,) = plain_batches(images, len(images), team.device)
     look = Look.at(model, batch.images, batch.labels, asked)
     *_, (_, shuffled) = randomised(model, asked.seed)
 
@@ -209,6 +211,14 @@ def looked_closely(
             "randomised": rank_correlations(pair)[:, 0, 1],
         }
 
+    mine = asked.methods[team.rank :: team.size]
+    found = {
+        name: parts.take(f"closer-{name}", partial(closer, name))
+        for name in told(mine, "closer look, method", team.leads)
+    }
+    nothing = dict.fromkeys(CLOSER, torch.empty(0))
     return {
-        name: parts.take(f"closer-{name}", partial(closer, name)) for name in told(asked.methods, "closer look, method")
+        name: {key: team.gather(own[key].to(team.device, torch.float64)).cpu() for key in CLOSER}
+        for name in asked.methods
+        for own in [found.get(name, nothing)]
     }

@@ -85,7 +85,7 @@ def faithfulness(
         parts = Parts.of(run.folder / PARTS, about | decided)
         if again:
             parts.forget()
-        closely = looked_closely(model, closer, asked, team.device, parts)
+        closely = looked_closely(model, closer, asked, team, parts)
         found, seconds = gathered(model, test, asked, team, parts)
         assert state_digest(model) == before, "measuring changed the model"
     content = about | summary(found, closely, seconds, asked.methods, len(closer))
@@ -128,8 +128,8 @@ def costs_of(model: PrototypeModel, images: Images, asked: Asked, team: Team) ->
     def costs(images: int) -> dict[str, float]:
         closer, again = closer_of(images, asked.budget), CHANGES + 3
         return {
-            name: images * (rates[name] + rates["degraded"]) / team.size
-            + closer * (again * rates[name] + rates["foretold"])
+            name: (images * (rates[name] + rates["degraded"]) + closer * (again * rates[name] + rates["foretold"]))
+            / team.size
             for name in asked.methods
         }
 

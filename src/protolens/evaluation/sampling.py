@@ -41,9 +41,9 @@ def watched(images: Images, team: Team) -> Iterator[tuple[Tensor, Batch]]:
             step()
 
 
-def told(methods: Sequence[str], about: str) -> Iterator[str]:
+def told(methods: Sequence[str], about: str, leads: bool) -> Iterator[str]:
     """The same, saying how far it is."""
-    with Narrator(True) as narrator, narrator.counting(about, len(methods)) as step:
+    with Narrator(leads) as narrator, narrator.counting(about, len(methods)) as step:
         for method in methods:
             yield method
             step()
