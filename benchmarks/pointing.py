@@ -46,45 +46,53 @@ def centre(images: Tensor) -> Tensor:
     return -(down.square()[:, None] + across.square()).expand(len(images), -1, -1)
 
 
-def measure(run: Run) -> dict[str, float]:
-    """METHOD.in_box and METHOD.at_parts, shares of the images."""
-    model, everything = run.model(), open_data(run.config.data).test
+def results_of(seed: int, weights: Path) -> dict[str, dict[str, Any]]:
+    """The figures of each model of that seed: METHOD.in_box and METHOD.at_parts, shares of the images, and accuracy.
+
+    Each method is kept as soon as it is measured.
+    """
+    path = MEASURED / f"{seed}.json"
+    found: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+    for name in MODELS:
+        own = found.setdefault(name, {})
+        if all(f"{method}.at_parts" in own or method in own.get("failing", ()) for method in (*METHODS, CENTRE)):
+            continue
+        run, facts = made(name, seed, weights)
+        model = run.model()
+        example = torch.rand(1, model.task.bands, *model.task.size, generator=torch.Generator().manual_seed(0))
+        own |= facts | {"failing": sorted(methods_that_fail(model, example))}
+        asked: dict[str, Callable[[Tensor], Tensor]] = {
+            method: partial(attribute, model, method=method, **OPTIONS.get(method, {})) for method in METHODS
+        }
+        for method, explain in (asked | {CENTRE: centre}).items():
+            if f"{method}.at_parts" not in own and method not in own["failing"]:
+                own |= {f"{method}.{metric}": share for metric, share in measured(run, explain).items()}
+                write_json(path, found)
+    return found
+
+
+def measured(run: Run, explain: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """Of how many test images the highest pixel lies in the box, and at a part."""
+    everything = open_data(run.config.data).test
     test = everything.subset("test", drawn(len(everything), IMAGES, seed=0))
-    example = torch.rand(1, model.task.bands, *model.task.size, generator=torch.Generator().manual_seed(0))
-    failing = methods_that_fail(model, example)
-    asked: dict[str, Callable[[Tensor], Tensor]] = {
-        name: partial(attribute, model, method=name, **OPTIONS.get(name, {})) for name in METHODS if name not in failing
-    }
     found: dict[str, list[Tensor]] = {}
     for rows, batch in watched(test, Team(torch.device("cpu"))):
-        for name, explain in (asked | {CENTRE: centre}).items():
-            for metric, hits in pointed(explain(batch.images), *test.marks(rows)).items():
-                found.setdefault(f"{name}.{metric}", []).append(hits)
-    return {name: float(torch.cat(parts).nanmean()) for name, parts in found.items()}
+        for metric, hits in pointed(explain(batch.images), *test.marks(rows)).items():
+            found.setdefault(metric, []).append(hits)
+    return {metric: float(torch.cat(parts).nanmean()) for metric, parts in found.items()}
 
 
-def results_of(seed: int, weights: Path) -> dict[str, dict[str, Any]]:
-    """The figures of each model of that seed."""
-    path = MEASURED / f"{seed}.json"
-    if not path.exists():
-        write_json(path, measured(seed, weights))
-    return dict(read_json(path))
-
-
-def measured(seed: int, weights: Path) -> dict[str, dict[str, Any]]:
-    """Train, convert, and look where the maps are highest."""
-    runs = ROOT / "runs" / "results"
-    own = {name: run_seed(name, seed, {"model": {"weights": str(weights)}}) for name in (BLACK_BOX, PROTOTYPES)}
-    folder = runs / f"{BLACK_BOX}-{seed}-kmex"
-    done = (folder / "run.json").exists()
-    changes = {"model": {"places": "map"}}
-    kmex = Run.open(folder) if done else convert(runs / f"{BLACK_BOX}-{seed}", folder, changes, resume=True)
-    own[f"{BLACK_BOX}-kmex"] = own[BLACK_BOX] | evaluate(kmex).content
-    folders = {name: runs / f"{name}-{seed}" for name in (BLACK_BOX, PROTOTYPES)} | {f"{BLACK_BOX}-kmex": folder}
-    return {
-        name: measure(Run.open(folders[name])) | {key: own[name][key] for key in ("accuracy", "seconds", "commit")}
-        for name in MODELS
-    }
+def made(name: str, seed: int, weights: Path) -> tuple[Run, dict[str, Any]]:
+    """The run, trained or converted unless that is done; and its accuracy, training time and commit."""
+    source = name.removesuffix("-kmex")
+    facts = run_seed(source, seed, {"model": {"weights": str(weights)}})
+    folder = ROOT / "runs" / "results" / f"{source}-{seed}"
+    if name != source:
+        box, folder = folder, folder.with_name(f"{folder.name}-kmex")
+        done = (folder / "run.json").exists()
+        kmex = Run.open(folder) if done else convert(box, folder, {"model": {"places": "map"}}, resume=True)
+        facts = facts | evaluate(kmex).content
+    return Run.open(folder), {key: facts[key] for key in ("accuracy", "seconds", "commit")}
 
 
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -120,7 +128,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in MODELS:
         results = [each[name] for each in found]
-        metrics = [metric for metric in results[0] if metric not in ("seconds", "commit")]
+        metrics = [metric for metric in results[0] if metric not in ("seconds", "commit", "failing")]
         recipe = name.removesuffix("-kmex")
         rows += [make_row(recipe, metric, None, results, given.seeds) | {"recipe": name} for metric in metrics]
     path = TABLES / "pointing.json"

@@ -12,6 +12,7 @@ from protolens import attribute
 from protolens.attribution import METHODS, gradients, occlusion
 from protolens.errors import ProtolensError
 from protolens.models import PrototypeModel, build_model
+from protolens.nn import upsampled
 from tests.conftest import make_task
 
 SMALL = {"lime": {"samples": 60, "segments": 12}, "kernelshap": {"samples": 80, "segments": 12}}
@@ -115,6 +116,39 @@ def test_every_method_explains_any_bands_and_leaves_the_model_and_chance_alone(m
     assert not any(module._forward_hooks for module in model.modules())
     again = attribute(model, images[1:2], None, method, seed=5, **SMALL.get(method, {}))
     torch.testing.assert_close(again, found[1:2], rtol=1e-3, atol=1e-5 + 1e-4 * float(found.abs().max()))
+
+
+def test_the_model_s_own_map_is_what_places_add_for_the_class_beyond_the_mean_of_all():
+    """ProtoPNet: similarity of each place to each prototype, by weights; KMEx: of each place to the nearest centre."""
+    task, images, targets = make_task(3, (32, 32)), torch.rand(2, 3, 32, 32), torch.tensor([3, 0])
+    protopnet = build_model({"name": "protopnet", "per_class": 2, "features": 16}, task, 0).eval()
+    kmex = build_model({"name": "kmex", "of": {"name": "network"}, "places": "map", "per_class": [2, 1, 1, 2]}, task, 0)
+    with torch.no_grad():
+        kmex.prototypes.vectors.copy_(torch.rand_like(kmex.prototypes.vectors))
+        kmex.keep(torch.tensor([0, 1, 2, 4, 5]))  # class 2 has none
+    for model in (protopnet, kmex.eval()):
+        with torch.no_grad():
+            evidence = model.evidence(images)
+        found = attribute(model, images, targets, "self")
+        _, prototypes, height, width = evidence.maps.shape
+        slow = torch.zeros(2, height, width)
+        for row in range(2):
+            for y in range(height):
+                for x in range(width):
+                    at = evidence.maps[row, :, y, x]
+                    if model is protopnet:
+                        says = [
+                            sum(at[p] * model.prototype_weights()[p, k] for p in range(prototypes)) for k in range(4)
+                        ]
+                    else:
+                        weight, own = model.prototype_weights().max() / (height * width), model.class_of()
+                        says = [weight * at[own == k].max() for k in (0, 1, 3)]
+                    slow[row, y, x] = says[-1 if row == 0 else 0] - sum(says) / len(says)
+        torch.testing.assert_close(found, upsampled(slow[:, None], (32, 32))[:, 0], rtol=1e-3, atol=1e-5)
+    before = attribute(protopnet, images, targets, "self")
+    with torch.no_grad():
+        protopnet.head.weight += torch.rand(1, 8)  # for all classes alike, so that no decision changes
+    torch.testing.assert_close(attribute(protopnet, images, targets, "self"), before, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)

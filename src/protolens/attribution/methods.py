@@ -79,16 +79,30 @@ def method(name: str) -> Callable[[Method], Method]:
 
 @method("self")
 def _self(question: Question) -> Tensor:
-    """What the model itself decides by: what places add to the logit, else the relevance of its prototypes."""
-    model, images, rows = question.prototypes("self"), question.images, torch.arange(len(question.images))
+    """What the model itself decides by: what places add to the logit, beyond other classes; else its relevance."""
+    model, images = question.prototypes("self"), question.images
     with torch.no_grad():
         evidence = model.evidence(images)
         places = model.contributions_of_places(evidence)
-        if places is None and evidence.maps is not None:
-            places = torch.einsum("bphw,bpk->bkhw", evidence.maps, model.weights_for(evidence))
+        if places is not None:
+            places = beyond_others(model, places, question.targets)
+        elif evidence.maps is not None:
+            weights = beyond_others(model, model.weights_for(evidence).mT, question.targets)
+            places = torch.einsum("bphw,bp->bhw", evidence.maps, weights)
     if places is None:
         return class_relevance(model, images, question.targets).sum(dim=1)
-    return upsampled(places[rows, question.targets, None], (images.shape[2], images.shape[3]))[:, 0]
+    return upsampled(places[:, None], (images.shape[2], images.shape[3]))[:, 0]
+
+
+def beyond_others(model: PrototypeModel, values: Tensor, targets: Tensor) -> Tensor:
+    """What stands for one class of each image, less the mean over classes: [B, K, ...], [B] -> [B, ...].
+
+    A softmax takes no notice of what all logits share: a place of the background that is equally near to prototypes of
+    all classes adds much to each logit, and nothing to the decision. Where classes are said one by one, all of it.
+    """
+    own = values[torch.arange(len(values), device=values.device), targets]
+    spoken_for = model.prototype_weights().any(dim=0)  # a class without prototypes is far below all others
+    return own if model.task.several else own - values[:, spoken_for].mean(dim=1)
 
 
 @method("lime")
