@@ -17,6 +17,7 @@ from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
 from protolens.attribution.prp import class_relevance, prp_of_own
 from protolens.errors import ProtolensError, did_you_mean
 from protolens.models import PrototypeModel, evaluation_mode
+from protolens.models.kmex import NEVER
 from protolens.nn import try_out, upsampled
 
 
@@ -101,8 +102,8 @@ def beyond_others(model: PrototypeModel, values: Tensor, targets: Tensor) -> Ten
     all classes adds much to each logit, and nothing to the decision. Where classes are said one by one, all of it.
     """
     own = values[torch.arange(len(values), device=values.device), targets]
-    spoken_for = model.prototype_weights().any(dim=0)  # a class without prototypes is far below all others
-    return own if model.task.several else own - values[:, spoken_for].mean(dim=1)
+    possible = model.bias() > NEVER / 2  # a class without prototypes is far below all others
+    return own if model.task.several else own - values[:, possible].mean(dim=1)
 
 
 @method("lime")
