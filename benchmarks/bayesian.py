@@ -14,6 +14,7 @@ from typing import Any
 
 from results import ROOT, SEEDS, TABLES, run_seed
 
+from protolens.config import read_run
 from protolens.evaluation import uncertainty
 from protolens.files import read_json, write_json, write_text
 from protolens.tables import find, make_row
@@ -21,7 +22,6 @@ from protolens.train import Run
 from protolens.train.progress import duration
 
 OTHER = {"mnist-bayesian": "fashion-mnist", "fashion-mnist-bayesian": "mnist"}
-DATA = {"mnist-bayesian": "mnist", "fashion-mnist-bayesian": "fashion-mnist"}
 # what a figure is called, where it stands in uncertainty.json, and which way is better; OTHER stands for the other set
 FIGURES = {
     "right when forced to answer": ("forced.accuracy", 1),
@@ -60,11 +60,11 @@ def measured(recipe: str, seed: int) -> dict[str, Any]:
 def rows_of(recipe: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """A row a figure."""
     results = [measured(recipe, seed) for seed in seeds]
-    rows = []
+    data, rows = read_run(recipe)[0].data.name, []
     for name, (path, better) in FIGURES.items():
         values = [find(result, path.replace("OTHER", OTHER[recipe])) for result in results]
         goal = GOALS.get(recipe, {}).get(name)
-        rows.append(make_row(recipe, DATA[recipe], seeds, name, values, results, goal, better))
+        rows.append(make_row(recipe, data, seeds, name, values, results, goal, better))
     return rows
 
 

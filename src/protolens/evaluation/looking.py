@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from protolens.attribution import attribute, in_precision
-from protolens.data import Images, plain_batches
+from protolens.data import Batch, Images, plain_batches
 from protolens.evaluation.degradation import Filling, area, of_class, ranks, said_when_kept, said_when_removed
 from protolens.evaluation.keeping import Parts
 from protolens.evaluation.maps import (
@@ -163,8 +163,7 @@ def gathered(
     found: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
     for rows, batch in watched(images, team):
         marks = [mark.to(team.device) for mark in images.marks(rows)] if images.has_marks else None
-        look = Look.at(model, batch.images, batch.labels, asked)
-        own = parts.take(f"{rows[0]}-{rows[-1]}", partial(scored, look, marks))
+        own = parts.take(f"{rows[0]}-{rows[-1]}", partial(scored, model, batch, marks, asked))
         for name, figures in own.items():
             method, _, figure = name.partition("/")
             found[method][figure].append(figures)
@@ -175,11 +174,12 @@ def gathered(
     return joined, {name: float(own.pop("seconds").mean()) for name, own in joined.items() if name}
 
 
-def scored(look: "Look", marks: Sequence[Tensor] | None) -> Figures:
+def scored(model: PrototypeModel, batch: Batch, marks: Sequence[Tensor] | None, asked: Asked) -> Figures:
     """METHOD/FIGURE of a batch, and /FIGURE of all methods together; marks: boxes and parts in the images."""
+    look = Look.at(model, batch.images, batch.labels, asked)
     maps: dict[str, Tensor] = {}
     found: Figures = {}
-    for name in look.asked.methods:
+    for name in asked.methods:
         begun = time.monotonic()
         maps[name] = look.maps(name)
         seconds = (time.monotonic() - begun) / len(look.images)

@@ -23,6 +23,9 @@ export function ordered(why, by) {
   return [...why.reasons].sort((a, b) => Math.abs(b[by]) - Math.abs(a[by]) || b.similarity - a.similarity);
 }
 
+// so many of them are in sight; a single one is not folded
+export const inSight = (reasons) => (reasons.length <= SHOWN + 1 ? reasons.length : SHOWN);
+
 export function inWords(why, by) {
   if (by === "lift") return why.sentence;
   const reasons = ordered(why, by);
@@ -69,7 +72,7 @@ const cell = (label, text, more = "") => h("td", { className: `number ${more}`, 
 // The table. source: where the image's picture lies; pick: is told the row that somebody points at, or null.
 export function sums(run, why, prototypes, { by, source, pick, all, unfold }) {
   const reasons = ordered(why, by), placed = reasons.some((reason) => reason.box);
-  const most = all || reasons.length <= SHOWN + 1 ? reasons.length : SHOWN;
+  const most = all ? reasons.length : inSight(reasons);
   const start = by === "lift" ? why.baseline : why.bias;
   const levels = [start];
   for (const reason of reasons) levels.push(levels.at(-1) + reason[by]);

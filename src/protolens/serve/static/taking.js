@@ -1,23 +1,23 @@
 // What people take with them: tables as CSV, figures as SVG and PNG.
-import { api, csv, h, ofPrototype, picture, save, shortened, signed, three } from "./dom.js";
-import { barsAre, inWords, ordered } from "./reasons.js";
+import { csv, h, ofPrototype, picture, save, shortened, signed, three } from "./dom.js";
+import { barsAre, inSight, inWords, ordered } from "./reasons.js";
 
 const INK = "#1b1b1b", QUIET = "#5a5a5a", RULE = "#d8d8d4", FOR = "#0b6fb3", AGAINST = "#c75b00", PAPER = "#ffffff";
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 const SVG = "http://www.w3.org/2000/svg";
-const LEGEND = 136, WIDTH = 840, LEFT = 176, ROW = 60, BARS = 600, MOST = 8, SHARPNESS = 2;
+const LEGEND = 136, WIDTH = 840, LEFT = 176, ROW = 60, BARS = 600, SHARPNESS = 2;
 const KEPT = ["font-weight", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-size", "text-anchor", "opacity"];
 
 const escaped = (text) => String(text).replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]);
 export const fileName = (...words) => words.join("-").replace(/[^\w.-]/g, "_");
 
 export function tableSaver(name, rows, words = "save as CSV") {
-  return h("button", { type: "button", className: "take", onclick: () => save(`${name}.csv`, csv(rows()), "text/csv") }, words);
+  return h("button", { type: "button", onclick: () => save(`${name}.csv`, csv(rows()), "text/csv") }, words);
 }
 
 // make: gives the text of an SVG file, now or later
 export function figureSavers(name, make) {
-  const button = (words, act) => h("button", { type: "button", className: "take", onclick: async (event) => {
+  const button = (words, act) => h("button", { type: "button", onclick: async (event) => {
     const { target } = event;
     try {
       target.disabled = true;
@@ -66,7 +66,9 @@ export function standalone(svg, legend = []) {
 }
 
 async function embedded(address) {
-  const blob = await (await fetch(address, { headers: { "x-protolens": "1" } })).blob();
+  const answer = await fetch(address, { headers: { "x-protolens": "1" } });
+  if (!answer.ok) throw new Error(`${address} gives no picture`);
+  const blob = await answer.blob();
   return new Promise((done, fail) => {
     const reader = new FileReader();
     reader.onload = () => done(reader.result);
@@ -97,7 +99,7 @@ function inLines(words, letters) {
 
 // This looks like that, with its sum, as a file: the image, the strongest prototypes, their bars to the logit.
 export async function reasonsFigure(run, why, prototypes, { by, split, index }) {
-  const reasons = ordered(why, by), some = reasons.slice(0, reasons.length <= MOST + 1 ? reasons.length : MOST);
+  const reasons = ordered(why, by), some = reasons.slice(0, inSight(reasons));
   const source = picture(run.name, split, index);
   const [image, ...pictures] = await Promise.all([source, ...some.map((reason) => ofPrototype(run.name, reason.prototype, prototypes[reason.prototype].decoded ? "decoded" : "nearest"))].map(embedded));
   const title = inLines(inWords(why, by), 84), top = 24 + 20 * title.length + 12;

@@ -167,8 +167,8 @@ function choices(page, found, by) {
       h("option", { value: "contribution", selected: by === "contribution" }, "contributions, from the bias"), h("option", { value: "lift", selected: by === "lift" }, "lifts, from the average image"))));
 }
 
-function copies(page, found, prototypes, shown) {
-  const { run } = page, { split, index } = shown;
+function copies(page, found, prototypes, asked) {
+  const { run } = page, { split, index } = asked;
   const plain = { ...found };
   delete plain.heat;
   delete plain.classes;
@@ -178,7 +178,7 @@ function copies(page, found, prototypes, shown) {
   return h("p", { className: "copies" },
     button("save as JSON", () => save(`${file}.json`, JSON.stringify({ run: run.name, split, image: index, command, address: location.href, ...plain }, null, 1), "application/json")),
     tableSaver(file, () => [["prototype", "class", "similarity", "weight", "contribution", "lift"], ...found.reasons.map((r) => [r.prototype, r.class_name, r.similarity, r.weight, r.contribution, r.lift])]),
-    figureSavers(file, () => reasonsFigure(run, found, prototypes, shown)),
+    figureSavers(file, () => reasonsFigure(run, found, prototypes, asked)),
     h("a", { href: picture(run.name, split, index), download: `${file}.png` }, "save the image"),
     button("copy the address", (event) => copy(location.href, event.target)));
 }
