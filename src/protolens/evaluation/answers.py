@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from protolens.errors import ProtolensError
 from protolens.files import write_bytes
+from protolens.models.weights import read_tensors
 from protolens.train import Run
 
 FILE = "answers.safetensors"
@@ -25,10 +26,9 @@ def read_answers(run: Run) -> dict[str, Tensor]:
     """What `evaluate` kept. Raises ProtolensError where it has not kept any of this model, or the file is damaged."""
     path = run.folder / FILE
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("model") == run.facts["model"]["digest"]:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        answers, metadata = read_tensors(path)
+        if metadata.get("model") == run.facts["model"]["digest"]:
+            return answers
     except FileNotFoundError:
         pass
     except (SafetensorError, OSError) as error:

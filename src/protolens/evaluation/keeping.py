@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from protolens.files import write_bytes
+from protolens.models.weights import read_tensors
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Parts:
         """The tensors of a part, on the CPU: as they were kept, else made and kept."""
         path = self.folder / f"{name}.safetensors"
         try:
-            with safe_open(path, framework="pt") as file:
-                if (file.metadata() or {}).get("made_from") == self.made_from:
-                    return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+            kept, metadata = read_tensors(path)
+            if metadata.get("made_from") == self.made_from:
+                return kept
         except (SafetensorError, OSError):
             pass  # missing or damaged: made anew
         made = {key: tensor.cpu().contiguous() for key, tensor in make().items()}

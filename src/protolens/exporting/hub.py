@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from protolens import __version__
@@ -17,6 +16,7 @@ from protolens.exporting.front_matter import refuse_license
 from protolens.exporting.publishing import own_code, public
 from protolens.files import whole_folder, write_bytes, write_json, write_text
 from protolens.models import PrototypeModel, state_digest
+from protolens.models.weights import read_tensors
 from protolens.report.about import name_of, path_of
 from protolens.report.figures import SIDE, framed
 from protolens.report.gallery import Prototype, read_prototypes
@@ -79,9 +79,7 @@ def write_run(run: Run, place: Path) -> None:
 
 def without_paths(path: Path) -> bytes:
     """The file of a model with the same tensors; in its metadata, files of weights are named without their folders."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    state, metadata = read_tensors(path)
     chosen = json.loads(metadata["model"])
     if public(chosen) == chosen:
         return path.read_bytes()

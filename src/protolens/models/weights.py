@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from protolens import __version__
 from protolens.config import Task, build, to_mapping
@@ -33,15 +34,20 @@ def save_model(model: PrototypeModel, path: Path, digests: dict[str, str]) -> st
     return state_digest(model)
 
 
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file by name, on the CPU, and its metadata. Raises SafetensorError and OSError."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        return tensors, file.metadata() or {}
+
+
 def load_model(path: Path) -> PrototypeModel:
     """The model that `save_model` wrote, on the CPU, in evaluation mode. Nothing in the file is executed.
 
     Raises ProtolensError when the file is missing, damaged or not one of protolens.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        state, metadata = read_tensors(path)
     except FileNotFoundError:
         raise ProtolensError(f"{path} does not exist; train it with `protolens fit`") from None
     except (SafetensorError, OSError) as error:
