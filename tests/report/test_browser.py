@@ -2,12 +2,15 @@
 
 import csv
 import json
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from protolens.report import write_explanations, write_report, write_robustness
 from tests.report.test_robustness import content
 
+SVG = "{http://www.w3.org/2000/svg}"
 EVIL = ["<img src=x onerror=alert(1)>", "Donaudampfschiff" * 4, "x"]
 TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
     .filter(e => e.checkVisibility() && [...e.childNodes].some(n => n.nodeType == 3 && n.textContent.trim()))
@@ -140,6 +143,50 @@ def test_the_waterfall_is_copied_with_its_numbers(visit, maker):
     assert rows[0][-1] == "lift"
     lifts = [float(row[-1]) for row in rows[1:]]
     assert sum(lifts[:-1]) == pytest.approx(lifts[-1], abs=0.05)
+
+
+def test_an_explanation_is_saved_as_data_and_as_a_figure_that_needs_no_page(visit, written):
+    page = visit(written)
+    why = page.locator("details.why").first
+    content = json.loads(saved(page, why, "save as JSON").read_text(encoding="utf-8"))
+    evaluation = json.loads((written.parent / "evaluation.json").read_text(encoding="utf-8"))
+    example = evaluation["examples"]["right"][0]
+    assert content == {"run": written.parent.name, "command": content["command"]} | {
+        name: value for name, value in example.items() if name not in ("picture", "reconstruction", "heat_maps", "mask")
+    }
+    assert content["command"].startswith("protolens evaluate ")
+    figure = ElementTree.parse(saved(page, why, "save as SVG")).getroot()
+    pictures = [image.get("href") for image in figure.iter(f"{SVG}image")]
+    several = len(content["reasons"])
+    assert len(pictures) == 1 + (several if several <= 9 else 8)
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    framed = [rect for rect in figure.iter(f"{SVG}rect") if rect.get("stroke") == "#ffd400"]
+    assert bool(framed) == (page.locator("symbol[data-box]").count() > 0)
+    with Image.open(saved(page, why, "save as PNG")) as drawn:
+        assert drawn.width == 2 * int(figure.get("width"))
+        assert len(drawn.convert("RGB").resize((64, 64)).getcolors(4096)) > 50
+    assert page.complaints == []
+
+
+def test_a_chart_is_saved_with_its_title_its_legend_and_its_looks(visit, maker):
+    page = visit(write_report(maker().write()))
+    chart = page.locator("#learning .charts figure", has_text="Validation accuracy")
+    figure = ElementTree.parse(saved(page, chart, "save as SVG")).getroot()
+    said = [text.text for text in figure.iter(f"{SVG}text")]
+    assert "Validation accuracy" in said
+    assert "always the most common class" in said
+    assert not [element.tag for element in figure.iter() if element.get("class")]
+    assert {element.get("stroke") for element in figure.iter()} >= {"rgb(27, 27, 27)", "rgb(107, 63, 160)"}
+    with Image.open(saved(page, chart, "save as PNG")) as drawn:
+        assert (drawn.width, drawn.height) == (2 * int(figure.get("width")), 2 * int(figure.get("height")))
+        assert (107, 63, 160) in [colour for _, colour in drawn.convert("RGB").getcolors(1 << 16)]
+
+
+def saved(page, place, words: str):
+    """The file that a button gives."""
+    with page.expect_download() as download:
+        place.get_by_role("button", name=words).first.click()
+    return download.value.path()
 
 
 def test_a_question_mark_leads_to_its_definition(visit, written):

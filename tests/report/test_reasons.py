@@ -20,7 +20,7 @@ def why(maker):
     prototypes = read_prototypes(made.write(), Album(made.folder))
 
     def explain(entry):
-        return explain_why(entry, prototypes, Picture(made.png()), None, "image-0")
+        return explain_why(entry, prototypes, Picture(made.png()), None, "image-0", "protolens evaluate r")
 
     explain.maker = made
     return explain
@@ -98,7 +98,7 @@ def test_a_reason_at_a_place_has_its_box_and_its_heat_map(maker):
     entry = made.explanation(3, "cat").to_dict()
     first = entry["reasons"][0]
     heat = {first["prototype"]: Picture(made.png())}
-    shown = explain_why(entry, prototypes, Picture(made.png()), None, "image-0", heat)
+    shown = explain_why(entry, prototypes, Picture(made.png()), None, "image-0", "protolens evaluate r", heat)
     assert shown.placed
     assert [row.box for row in (*shown.rows, *shown.folded)] == [
         reason["box"] and tuple(reason["box"]) for reason in entry["reasons"]
@@ -118,4 +118,4 @@ def test_prototypes_without_a_training_image_of_their_own_are_shown_without_plac
     made = maker(prototypes=12, places=True)
     prototypes = [replace(each, patch=None) for each in read_prototypes(made.write(), Album(made.folder))]
     entry = made.explanation(3, "cat").to_dict()
-    assert not explain_why(entry, prototypes, Picture(made.png()), None, "image-0").placed
+    assert not explain_why(entry, prototypes, Picture(made.png()), None, "image-0", "protolens evaluate r").placed

@@ -56,12 +56,12 @@ def test_a_report_answers_each_question_with_a_sentence(maker):
     page = report(maker().write())
     questions = re.findall(r"<h2[^>]*>([^<]+)</h2>\s*(?:<p class=\"answer\">[^<]|<dl)", page.text)
     assert questions == [
-        "What was it trained on?",
-        "How did it learn?",
-        "How good is it?",
-        "What has it learnt?",
         "Why this?",
+        "What has it learnt?",
         "What does it keep of an image?",
+        "How good is it?",
+        "How did it learn?",
+        "What was it trained on?",
         "How can I make it again?",
         "What do the numbers mean?",
     ]
@@ -148,8 +148,10 @@ def test_every_name_is_text_and_never_markup(maker):
     page = report(Run.open(run.folder))
     assert EVIL in page.said
     assert "{{ 7 * 7 }}" in page.said
-    assert page.text.count("<script") == 1
-    assert len(page.all("script")) == 1
+    kinds = [script["type"] for script in page.all("script")]
+    assert kinds.count("module") == 1
+    assert set(kinds) == {"module", "application/json"}
+    assert page.text.count("<script") == len(kinds)
 
 
 def test_the_policy_lets_only_the_own_style_and_script_run(maker):
@@ -157,8 +159,8 @@ def test_the_policy_lets_only_the_own_style_and_script_run(maker):
     policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert "unsafe" not in policy
-    for tag in ("style", "script"):
-        content = re.search(rf"<{tag}>(.*?)</{tag}>", page.text, re.DOTALL).group(1)
+    for tag, kind in (("style", ""), ("script", ' type="module"')):
+        content = re.search(rf"<{tag}{kind}>(.*?)</{tag}>", page.text, re.DOTALL).group(1)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert not [attributes for _, attributes in page.elements if "style" in attributes]

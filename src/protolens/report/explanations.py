@@ -7,7 +7,7 @@ from pathlib import Path
 from protolens.data.pictures import to_png
 from protolens.explanation import Explanation, heat_map
 from protolens.files import write_bytes, write_json, write_text
-from protolens.report.about import head_of, name_of
+from protolens.report.about import head_of, name_of, path_of
 from protolens.report.figures import Cell, Line, draw
 from protolens.report.gallery import read_prototypes
 from protolens.report.numbers import counted
@@ -30,7 +30,13 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
     prototypes = read_prototypes(run, Album(run.folder))
     whys = [
         explain_why(
-            explanation.to_dict(), prototypes, picture, None, f"image-{number}", heat_maps(explanation, picture)
+            explanation.to_dict(),
+            prototypes,
+            picture,
+            None,
+            f"image-{number}",
+            f"protolens explain {path_of(run.folder)} {explanation.image}",
+            heat_maps(explanation, picture),
         )
         for number, (explanation, picture) in enumerate(zip(explanations, map(Picture, pictures), strict=True))
     ]

@@ -18,7 +18,7 @@ class Shown:
 
     def _repr_html_(self) -> str:
         """A frame of its own, so that neither styles nor scripts of the notebook reach it, nor the other way round."""
-        frame = f'width="100%" height="{self.height}" style="border: 0" sandbox="allow-scripts"'
+        frame = f'width="100%" height="{self.height}" style="border: 0" sandbox="allow-scripts allow-downloads"'
         return f'<iframe title="protolens" {frame} srcdoc="{escape(self.content)}"></iframe>'
 
 

@@ -13,6 +13,7 @@ from protolens.report.pictures import Box, Picture
 
 SHOWN = 5  # reasons in sight; the others are folded
 EXACT = 4  # decimals of the table that adds up
+HIDDEN = ("picture", "reconstruction", "heat_maps", "mask")  # files beside an evaluation, which mean nothing without it
 TOLERANCE = 1e-3  # between the sum of the reasons and the logit, as a share of the largest summand
 LIKELY = 3  # classes whose probability is told
 
@@ -83,6 +84,7 @@ class Why:
     exact_bias: str
     exact_sum: str
     exact_logit: str
+    facts: Mapping[str, Any]  # the same as data
     several: bool = False  # whether label and prediction can name several classes
     maps: Maps | None = None  # what it sees where, for models that decide place by place
 
@@ -132,11 +134,12 @@ def explain_why(
     picture: Picture,
     reconstruction: Picture | None,
     anchor: str,
+    command: str,
     heat: Mapping[int, Picture] | None = None,
 ) -> Why:
     """An explanation, as Explanation.to_dict() gives it, made ready for the page.
 
-    heat: by prototype, a picture of how similar each place of the image is to it.
+    command: makes it again; heat: by prototype, a picture of how similar each place of the image is to it.
     Raises ProtolensError when its reasons do not sum to its logit: the page would show a sum that is none.
     """
     refuse_false_sum(entry)
@@ -171,6 +174,7 @@ def explain_why(
         exact_bias=signed(entry["bias"], EXACT),
         exact_sum=signed(entry["bias"] + sum(reason["contribution"] for reason in reasons), EXACT),
         exact_logit=signed(entry["logit"], EXACT),
+        facts={"command": command} | {name: value for name, value in entry.items() if name not in HIDDEN},
         several=entry.get("several", False),
     )
 

@@ -20,14 +20,15 @@ def read_examples(
     run: Run, evaluation: Mapping[str, Any], prototypes: Sequence[Prototype], album: Album
 ) -> dict[str, list[Why]]:
     """The examples of an evaluation by kind: sample, right, wrong. Raises ProtolensError where a picture is missing."""
-    mend = f"`protolens evaluate {path_of(run.folder)} --again` makes it anew"
+    command = f"protolens evaluate {path_of(run.folder)} --again"
+    mend = f"`{command}` makes it anew"
 
     def read(kind: str, entry: Mapping[str, Any]) -> Why:
         picture = album.open(entry["picture"], mend)
         drawn = album.open(entry["reconstruction"], mend) if entry["reconstruction"] else None
         maps = entry.get("heat_maps", {})  # evaluations of protolens 0.1.0 have none
         heat = {int(number): album.open(name, mend) for number, name in maps.items()}
-        return explain_why(entry, prototypes, picture, drawn, f"{kind}-{entry['index']}", heat)
+        return explain_why(entry, prototypes, picture, drawn, f"{kind}-{entry['index']}", command, heat)
 
     return {kind: [read(kind, entry) for entry in entries] for kind, entries in evaluation["examples"].items()}
 

@@ -1,31 +1,34 @@
-// The page needs none of this: it adds a button to each table that copies it as CSV.
-"use strict";
+// The page needs none of this: it adds buttons that copy tables as CSV, and save figures and explanations as files.
+import { figureSavers, fileName, save, standalone } from "./drawing.js";
+import { reasonsFigure } from "./waterfall.js";
+
+const RUN = document.querySelector("h1").textContent;
 
 function cellText(cell) {
   const plain = cell.cloneNode(true);
   for (const extra of plain.querySelectorAll(".what, .arrow, svg")) extra.remove();
   for (const line of plain.querySelectorAll("br")) line.replaceWith(" ");
-  const text = plain.textContent.replace(/\s+/g, " ").trim();
-  const number = text.replace(/\u2212/g, "-").replace(/,/g, "");
-  return /^[+-]?\d+(\.\d+)?$/.test(number) ? number : text;
+  const found = plain.textContent.replace(/\s+/g, " ").trim();
+  const number = found.replace(/\u2212/g, "-").replace(/,/g, "");
+  return /^[+-]?\d+(\.\d+)?$/.test(number) ? number : found;
 }
 
 function toCsv(table) {
   const rows = [...table.querySelectorAll("tr")].filter((row) => !row.closest("[aria-hidden]"));
   return rows.map((row) => [...row.cells].filter((cell) => !cell.matches(".falls, .bar")).flatMap((cell) => {
-    const text = cellText(cell);
-    const quoted = /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+    const found = cellText(cell);
+    const quoted = /[",\n]/.test(found) ? `"${found.replace(/"/g, '""')}"` : found;
     return [quoted, ...Array(cell.colSpan - 1).fill("")];
   }).join(",")).join("\n") + "\n";
 }
 
-async function copy(text) {
+async function copy(content) {
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(content);
     return true;
   } catch {
     const area = document.createElement("textarea");
-    area.value = text;
+    area.value = content;
     document.body.append(area);
     area.select();
     const done = document.execCommand("copy");
@@ -34,14 +37,55 @@ async function copy(text) {
   }
 }
 
-for (const table of document.querySelectorAll("table")) {
-  if (table.classList.contains("strip")) continue;
+function addButton(words, act) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "copy as CSV";
-  button.addEventListener("click", async () => {
+  button.textContent = words;
+  button.addEventListener("click", () => act(button));
+  return button;
+}
+
+for (const table of document.querySelectorAll("table:not(.strip)")) {
+  table.caption.firstElementChild.append(" ", addButton("copy as CSV", async (button) => {
     button.textContent = (await copy(toCsv(table))) ? "copied" : "could not be copied";
     setTimeout(() => { button.textContent = "copy as CSV"; }, 2000);
-  });
-  table.caption.firstElementChild.append(" ", button);
+  }));
+}
+
+function beside(...buttons) {
+  const line = document.createElement("p");
+  line.className = "copies";
+  line.append(...buttons);
+  return line;
+}
+
+for (const figure of document.querySelectorAll(".charts figure")) {
+  const svg = figure.querySelector(":scope > svg"), words = figure.querySelector("figcaption").cloneNode(true);
+  if (!svg) continue;
+  for (const list of words.querySelectorAll("ul, button")) list.remove();
+  const title = words.textContent.replace(/\s+/g, " ").trim();
+  const legend = [...figure.querySelectorAll("figcaption li")].map((item) => [item.textContent.trim(), item.querySelector("svg")]);
+  figure.append(beside(...figureSavers(fileName(RUN, title.slice(0, 40)), () => standalone(svg, { title, legend }))));
+}
+
+// the explanation as the page of `serve` saves it, with the pictures that this page holds
+function figureOf(why, facts) {
+  const prototypes = {}, pictures = {};
+  let width, height;
+  for (const { prototype } of facts.reasons) {
+    const nearest = document.getElementById(`n${prototype}`), decoded = document.getElementById(`p${prototype}`);
+    const { words, box, size } = nearest.dataset;
+    prototypes[prototype] = { nearest: words, decoded: decoded !== null, box: box?.split(" ").map(Number) };
+    pictures[prototype] = (decoded ?? nearest).querySelector("image").getAttribute("href");
+    [width, height] = size.split(" ").map(Number);
+  }
+  const image = why.querySelector("summary img").src;
+  return reasonsFigure({ name: RUN, width, height }, { ...facts, linear: true }, prototypes, "lift", image, (number) => pictures[number]);
+}
+
+for (const why of document.querySelectorAll("details.why")) {
+  const facts = JSON.parse(why.querySelector("script").textContent), name = fileName(RUN, facts.image);
+  why.append(beside(
+    addButton("save as JSON", () => save(`${name}.json`, JSON.stringify({ run: RUN, ...facts }, null, 1), "application/json")),
+    ...figureSavers(name, () => figureOf(why, facts))));
 }

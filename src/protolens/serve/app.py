@@ -12,6 +12,7 @@ from protolens import __version__
 from protolens.data.pictures import to_png
 from protolens.errors import ProtolensError
 from protolens.evaluation import doctor
+from protolens.report.page import SHARED
 from protolens.serve.asking import Asking
 from protolens.serve.exhibit import UPLOAD
 from protolens.serve.guard import LOOPBACK, Guard
@@ -120,7 +121,8 @@ def add_files(app: "FastAPI") -> None:
 
     folder = resources.files("protolens.serve") / "static"
     files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
-    files["base.css"] = (resources.files("protolens.report") / "style.css").read_bytes()
+    for name, shared in {"base.css": "style.css", **dict(zip(SHARED, SHARED, strict=True))}.items():
+        files[name] = (resources.files("protolens.report") / shared).read_bytes()
 
     def send(name: str) -> Response:
         ending = name.rpartition(".")[2]

@@ -2,8 +2,8 @@
 import { empty, failed, fill, get, h, say } from "./dom.js";
 import { compare } from "./compare.js";
 import { edit } from "./edit.js";
-import { learnt } from "./learnt.js";
 import { openHelp } from "./help.js";
+import { learnt } from "./learnt.js";
 import { why } from "./why.js";
 import { wrong } from "./wrong.js";
 

@@ -1,7 +1,10 @@
 // Compare: the table of the predicates with plain sentences, and one image as two runs see it.
-import { api, empty, failed, fill, framed, get, h, ofPrototype, percent, picture, sameImages, shown, signed, three } from "./dom.js";
-import { figureSavers, fileName, standalone, tableSaver } from "./taking.js";
-import { inWords, ordered, prototypesOf, usualSum } from "./reasons.js";
+import { api, empty, failed, fill, framed, get, h, ofPrototype, picture, sameImages, shown } from "./dom.js";
+import { figureSavers, fileName, standalone } from "./drawing.js";
+import { percent, signed, three } from "./numbers.js";
+import { prototypesOf } from "./reasons.js";
+import { tableSaver } from "./taking.js";
+import { inWords, ordered, usualSum } from "./waterfall.js";
 
 const STRONGEST = 5;
 
@@ -43,7 +46,7 @@ function plane(chart) {
   const svg = new DOMParser().parseFromString(chart.svg, "text/html").querySelector("svg");
   svg?.setAttribute("role", "img");
   svg?.setAttribute("aria-label", chart.words);
-  return h("section", {}, h("h2", {}, "Two diversities"), h("div", { className: "charts" }, h("figure", {}, h("figcaption", {}, chart.title), svg ?? "", h("p", { className: "quiet" }, chart.words), svg && h("p", { className: "copies" }, figureSavers("diversities", () => standalone(svg))))));
+  return h("section", {}, h("h2", {}, "Two diversities"), h("div", { className: "charts" }, h("figure", {}, h("figcaption", {}, chart.title), svg ?? "", h("p", { className: "quiet" }, chart.words), svg && h("p", { className: "copies" }, figureSavers("diversities", () => standalone(svg, { title: chart.title }))))));
 }
 
 // One image as each run sees it, side by side.

@@ -1,7 +1,9 @@
 // Edit: what if a prototype were gone, spoke for another class, or a region were hidden? Seen at once, on validation images.
-import { api, count, failed, fill, h, ofPrototype, percent, picture, plural, points, post, progress, say, shown, work } from "./dom.js";
-import { fileName, tableSaver } from "./taking.js";
+import { api, failed, fill, h, ofPrototype, picture, post, progress, say, shown, work } from "./dom.js";
+import { fileName } from "./drawing.js";
+import { count, percent, plural, points } from "./numbers.js";
 import { prototypesOf } from "./reasons.js";
+import { tableSaver } from "./taking.js";
 
 const FLIPS = 60;
 const opened = new Map();

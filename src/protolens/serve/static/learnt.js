@@ -1,7 +1,9 @@
 // What has it learnt? Prototypes by class, what is odd about them, and where they stand among the codes.
-import { api, count, failed, fill, framed, get, h, ofPrototype, picture, plural, progress, shown, work } from "./dom.js";
-import { figureSavers, fileName, standalone, tableSaver } from "./taking.js";
+import { api, failed, fill, framed, get, h, ofPrototype, picture, progress, shown, work } from "./dom.js";
+import { figureSavers, fileName, standalone } from "./drawing.js";
+import { count, plural, shortened } from "./numbers.js";
 import { forget, prototypesOf } from "./reasons.js";
+import { tableSaver } from "./taking.js";
 
 // of middling lightness, to be seen on white and on black; after ten classes they come again
 const COLOURS = ["#3b7ddd", "#e07b00", "#2a9d5c", "#c8509b", "#8a6d3b", "#7a5cd6", "#0fa3b1", "#a89800", "#d64545", "#7f8790"];
@@ -155,5 +157,5 @@ function drawn(page, found) {
   return h("figure", {}, svg,
     h("figcaption", {}, found.kept === null ? "UMAP: near stays near, far says little." : `The plane keeps ${(100 * found.kept).toFixed(0)} % of the squared distances.`,
       h("ul", { className: "legend" }, run.classes.slice(0, 30).map((name) => h("li", {}, h("svg", { width: 12, height: 12, "aria-hidden": "true" }, h("rect", { width: 12, height: 12, fill: colour(name) })), " ", name)))),
-    h("p", { className: "copies" }, figureSavers(fileName(run.name, "codes"), () => standalone(svg, run.classes.slice(0, 30).map((name) => [name, colour(name)]))), h("a", { href: address({ view: "wrong", path: [], more: {} }) }, "all images as a list")));
+    h("p", { className: "copies" }, figureSavers(fileName(run.name, "codes"), () => standalone(svg, { legend: run.classes.slice(0, 30).map((name) => [shortened(name, 40), colour(name)]) })), h("a", { href: address({ view: "wrong", path: [], more: {} }) }, "all images as a list")));
 }

@@ -1,7 +1,8 @@
 // This looks like that: the sum from the bias to the logit, a row a prototype.
-import { framed, get, api, h, ofPrototype, plural, shown, signed, three } from "./dom.js";
+import { api, framed, get, h, ofPrototype, shown } from "./dom.js";
+import { plural, signed, three } from "./numbers.js";
+import { barsAre, inSight, ordered } from "./waterfall.js";
 
-const SHOWN = 8;
 const known = new Map();
 
 export function prototypesOf(run, signal) {
@@ -14,34 +15,6 @@ export function prototypesOf(run, signal) {
 }
 
 export const forget = (run) => known.delete(run.name);
-
-// similarities below 0, such as minus a distance, turn the sense of contributions around: there lifts say more
-export const usualSum = (why) => (why.linear && why.reasons.some((reason) => reason.similarity < 0) ? "lift" : "contribution");
-
-// by: "contribution" from the bias, or "lift" from the average training image; both end at the logit
-export function ordered(why, by) {
-  return [...why.reasons].sort((a, b) => Math.abs(b[by]) - Math.abs(a[by]) || b.similarity - a.similarity);
-}
-
-// so many of them are in sight; a single one is not folded
-export const inSight = (reasons) => (reasons.length <= SHOWN + 1 ? reasons.length : SHOWN);
-
-export function inWords(why, by) {
-  if (by === "lift") return why.sentence;
-  const reasons = ordered(why, by);
-  const most = reasons.find((reason) => reason.contribution > 0);
-  const least = reasons.find((reason) => reason.contribution < 0);
-  const first = why.sentence.split(/(?<=\.) /)[0];
-  if (!why.linear) {
-    const nearest = why.reasons.find((reason) => reason.prototype === why.nearest);
-    return `${first} It is nearest to prototype ${why.nearest} (${nearest.class_name}).`;
-  }
-  const said = [most && `prototype ${most.prototype} (${most.class_name}) adds most to it`, least && `prototype ${least.prototype} (${least.class_name}) takes most away`].filter(Boolean);
-  return said.length ? `${first} ${said.join("; ").replace("prototype", "Prototype")}.` : first;
-}
-
-// of nearest-prototype heads, where nothing is summed
-export const barsAre = (why) => (why.reasons.some((reason) => reason.similarity < 0) ? "bars are distances: the shorter, the nearer" : "bars are similarities: the longer, the nearer");
 
 function far(reason, nearest, longest) {
   return h("svg", { class: "fall", width: "100%", height: "100%", "aria-hidden": "true" },

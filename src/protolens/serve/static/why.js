@@ -1,7 +1,10 @@
 // Why this? One image: the decision in words, the sum that made it, and how other methods see it.
-import { api, copy, failed, fill, framed, get, h, percent, picture, post, progress, save, say, shown, three, work } from "./dom.js";
-import { inWords, prototypesOf, sums, usualSum } from "./reasons.js";
-import { fileName, figureSavers, reasonsFigure, tableSaver } from "./taking.js";
+import { api, copy, failed, fill, framed, get, h, picture, post, progress, say, shown, work } from "./dom.js";
+import { figureSavers, fileName, save } from "./drawing.js";
+import { percent, three } from "./numbers.js";
+import { prototypesOf, sums } from "./reasons.js";
+import { tableSaver, whyFigure } from "./taking.js";
+import { inWords, usualSum } from "./waterfall.js";
 
 const FIRST = ["self", "lime", "kernelshap", "lrp", "prp", "edges", "random"];
 const ORDERS = { number: "by number", mistake: "mistakes first", doubt: "doubtful first" };
@@ -178,7 +181,7 @@ function copies(page, found, prototypes, asked) {
   return h("p", { className: "copies" },
     button("save as JSON", () => save(`${file}.json`, JSON.stringify({ run: run.name, split, image: index, command, address: location.href, ...plain }, null, 1), "application/json")),
     tableSaver(file, () => [["prototype", "class", "similarity", "weight", "contribution", "lift"], ...found.reasons.map((r) => [r.prototype, r.class_name, r.similarity, r.weight, r.contribution, r.lift])]),
-    figureSavers(file, () => reasonsFigure(run, found, prototypes, asked)),
+    figureSavers(file, () => whyFigure(run, found, prototypes, asked)),
     h("a", { href: picture(run.name, split, index), download: `${file}.png` }, "save the image"),
     button("copy the address", (event) => copy(location.href, event.target)));
 }

@@ -1,7 +1,9 @@
 // Where is it wrong? Images by mistake, doubt or disagreement, and which classes are taken for which.
-import { api, count, fill, get, h, percent, sameImages } from "./dom.js";
-import { fileName, tableSaver } from "./taking.js";
+import { api, fill, get, h, sameImages } from "./dom.js";
+import { fileName } from "./drawing.js";
 import { thumb } from "./learnt.js";
+import { count, percent } from "./numbers.js";
+import { tableSaver } from "./taking.js";
 
 const ORDERS = { mistake: "mistakes, the surest first", doubt: "the most doubtful first", disagreement: "disagreement with another run", number: "by number" };
 const PAGE = 60;
