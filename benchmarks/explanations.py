@@ -38,6 +38,7 @@ MEASURED = TABLES / "faithfulness"
 GOAL = 0.93  # of the accuracy, on training and test images
 IMAGES, SAMPLES = 1000, 300
 AREAS = ("insertion", "deletion", "aopc", "road", "randomised", "sensitivity", "infidelity", "complexity", "seconds")
+UNDEFINED = "–"
 DASHES = {"random": (4, 2), "edges": (1, 2)}
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -147,6 +148,9 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += table(own, FILLINGS, share)
         lines += ["", "Areas and other figures (`docs/words.md` tells what they mean):", ""]
         lines += table(own, AREAS, plain)
+        if any(own[f"{method}.{column}"]["mean"] is None for method in METHODS for column in AREAS):
+            lines += ["", f"{UNDEFINED}: with the shuffled weights of one seed, the network answers the same to all that the"]
+            lines += ["method shows it; its map has one value, and no rank correlation is defined."]
         lines += ["", f"![Accuracy over the share of pixels kept](../pictures/curves-{recipe}.png)"]
         lines += ["", f"![Three images of each class by each method](../pictures/methods-{recipe}.png)"]
     return "\n".join(lines) + "\n"
@@ -162,12 +166,16 @@ def table(own: Mapping[str, Mapping[str, Any]], columns: Sequence[str], write: A
 
 def share(row: Mapping[str, Any]) -> str:
     """A percentage with its spread."""
+    if row["mean"] is None:
+        return UNDEFINED
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
     return f"{100 * row['mean']:.1f}{spread} %"
 
 
 def plain(row: Mapping[str, Any]) -> str:
     """A number with its spread."""
+    if row["mean"] is None:
+        return UNDEFINED
     return f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
 
 

@@ -100,8 +100,8 @@ def test_goals_may_have_their_dots_quoted_or_not():
 
 
 def test_a_figure_is_found_by_its_dots_also_where_its_name_has_one():
-    content = {"a": {"b": {"1.5": 2}}, "c": 3}
-    assert (find(content, "a.b.1.5"), find(content, "c")) == (2.0, 3.0)
+    content = {"a": {"b": {"1.5": 2}}, "c": 3, "d": None}
+    assert (find(content, "a.b.1.5"), find(content, "c"), find(content, "d")) == (2.0, 3.0, None)
     with pytest.raises(KeyError):
         find(content, "a.d")
 

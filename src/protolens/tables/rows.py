@@ -7,16 +7,17 @@ from typing import Any
 from protolens.evaluation.comparing import over_runs
 
 
-def find(content: Mapping[str, Any], path: str) -> float:
+def find(content: Mapping[str, Any], path: str) -> float | None:
     """A figure of an evaluation by its dotted path; the last name may hold a dot itself, as thresholds do.
 
-    Raises KeyError or TypeError where there is none.
+    None where it is not defined. Raises KeyError or TypeError where there is none.
     """
     found: Any = content
     while path not in found:
         first, _, path = path.partition(".")
         found = found[first]
-    return float(found[path])
+    value = found[path]
+    return None if value is None else float(value)
 
 
 def make_row(
