@@ -149,8 +149,8 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", "Areas and other figures (`docs/words.md` tells what they mean):", ""]
         lines += table(own, AREAS, plain)
         if any(own[f"{method}.{column}"]["mean"] is None for method in METHODS for column in AREAS):
-            lines += ["", f"{UNDEFINED}: with the shuffled weights of one seed, the network answers the same to all that the"]
-            lines += ["method shows it; its map has one value, and no rank correlation is defined."]
+            lines += ["", f"{UNDEFINED}: with the shuffled weights of one seed, the network answers the same to all"]
+            lines += ["that the method shows it; its map has one value, and no rank correlation is defined."]
         lines += ["", f"![Accuracy over the share of pixels kept](../pictures/curves-{recipe}.png)"]
         lines += ["", f"![Three images of each class by each method](../pictures/methods-{recipe}.png)"]
     return "\n".join(lines) + "\n"
