@@ -107,7 +107,9 @@ class Flow(TorchFunctionMode):
 
     def __init__(self, images: Tensor, composite: Composite, low: float = 0.0, high: float = 1.0):
         super().__init__()
-        self.images, self.composite = images.detach().clone().requires_grad_(), composite
+        # in the order that needs no change of the weights, which are looked at three times for each image
+        images = images.detach().clone(memory_format=torch.contiguous_format)
+        self.images, self.composite = images.requires_grad_(), composite
         self.noted: MutableMapping[Tensor, Noted] = WeakIdKeyDictionary()
         bounds = (torch.full_like(images[:1], bound) for bound in (low, high))
         self._note(self.images, Pixels(self.images, *bounds))
@@ -218,6 +220,8 @@ class Flow(TorchFunctionMode):
 
         value = self._call(function, args, kwargs, _value)
         weight = weight.detach()
+        if value.ndim == 4:  # a convolution would bring them into the order of its maps each time
+            weight = weight.contiguous(memory_format=_order(value))
         if isinstance(state, Scaled):
             given, weight = state.given, _scaled_inputs(weight, state.scale, name == "linear")
         else:
@@ -258,6 +262,8 @@ class Flow(TorchFunctionMode):
 
     def _pass(self, name: str, function: Function, args: Any, kwargs: Any) -> Tensor:
         state = self.noted[self._sources(args, kwargs)[0]]
+        if kwargs.get("inplace"):
+            kwargs = kwargs | {"inplace": False}
         in_place = any(option is True for option in (*args[1:], *kwargs.values()))
         look = _copy if in_place else _value
         value: Tensor = self._call(function, args, kwargs, look)
@@ -350,6 +356,12 @@ def _replaced(tree: Any, noted: Container[Tensor], look: Callable[[Tensor], Tens
 
 def _value(state: Noted) -> Tensor:
     return state.value.detach()
+
+
+def _order(maps: Tensor) -> torch.memory_format:
+    """How maps lie in memory: channel by channel, or with the channels of a place side by side."""
+    last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _copy(state: Noted) -> Tensor:

@@ -255,10 +255,11 @@ def methods_that_fail(model: nn.Module, image: Tensor) -> dict[str, str]:
 
 
 def _targets(model: nn.Module, images: Tensor, target: int | Sequence[int] | Tensor | None) -> Tensor:
-    """The class of each image, [B]."""
+    """The class of each image, [B]. Where it is given, one image tells how many there are."""
+    asked = images if target is None else images[:1]
     with torch.no_grad():
-        logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+        logits = model(asked)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(asked):
         raise ProtolensError("the network has to map images [B, C, H, W] to logits [B, K]")
     if target is None:
         return logits.argmax(dim=1)

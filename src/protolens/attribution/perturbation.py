@@ -13,7 +13,7 @@ Answer = Callable[[Tensor], Tensor]  # images [N, C, H, W] to what is said of ea
 Fill = Literal["segment", "image", "black"]
 Plan = tuple[Tensor, Callable[[Tensor], Tensor]]
 Precision = Literal["float32", "bfloat16"]
-BYTES_AT_ONCE = 4 << 20  # of perturbed images; more fits no cache, and all of them no memory
+BYTES_AT_ONCE = 2 << 20  # of perturbed images; more fits no cache, and all of them no memory
 
 
 def check_precision(name: str) -> None:

@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+WHOLE = 1.0  # share of the relevance
 STABILISER = 1e-6  # added to each denominator with its sign
 
 
@@ -42,7 +43,7 @@ class Portion:
 
     terms: Sequence[tuple[Tensor, Tensor]]
     total: Tensor | None = None
-    share: Tensor | float = 1.0
+    share: Tensor | float = WHOLE
     stabiliser: float = STABILISER
 
 
@@ -107,10 +108,9 @@ def _of_sign(values: Tensor, sign: int) -> Tensor:
 
 def _halves(layer: Layer) -> list[tuple[Tensor, Tensor, int]]:
     """Inputs above zero and those below, with the weights and the sign; only the first if none is below."""
-    halves = [(layer.given.clamp(min=0), layer.weight, 1)]
-    if (layer.given < 0).any():
-        halves.append((layer.given.clamp(max=0), layer.weight, -1))
-    return halves
+    if layer.given.amin() >= 0:  # as behind a ReLU
+        return [(layer.given, layer.weight, 1)]
+    return [(layer.given.clamp(min=0), layer.weight, 1), (layer.given.clamp(max=0), layer.weight, -1)]
 
 
 def _products(layer: Layer, sign: int) -> list[tuple[Tensor, Tensor]]:
@@ -132,7 +132,7 @@ COMPOSITES = {
 
 def stabilised(values: Tensor, stabiliser: float) -> Tensor:
     """Values to divide by: away from zero by the stabiliser, zero counting as positive."""
-    return values + torch.where(values >= 0, stabiliser, -stabiliser)
+    return values + torch.copysign(values.new_tensor(stabiliser), values)
 
 
 class Divided:
@@ -151,7 +151,8 @@ class Divided:
             self.made = [self._make(portion) for portion in self.portions()]
         parts = []
         for inputs, products, below, share in self.made:
-            slopes = torch.autograd.grad(products, inputs, relevance * share / below, retain_graph=True)
+            own = relevance / below if share is WHOLE else relevance * share / below
+            slopes = torch.autograd.grad(products, inputs, own, retain_graph=True)
             parts += [given.detach() * slope for given, slope in zip(inputs, slopes, strict=True)]
         return reduce(torch.add, parts)
 

@@ -2,7 +2,7 @@
 // asks for it: it depends on no other.
 export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 export const SVG = "http://www.w3.org/2000/svg";
-const EDGE = 12, LINE = 20, LETTER = 8, SHARPNESS = 2;
+const EDGE = 12, LINE = 20, LETTER = 9, SHARPNESS = 2;
 const KEPT = ["font-weight", "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-opacity", "paint-order", "font-size", "text-anchor", "dominant-baseline"];
 
 export const fileName = (...words) => words.join("-").replace(/[^\w.-]/g, "_");
@@ -98,8 +98,9 @@ export function standalone(svg, { title = "", legend = [] } = {}) {
   for (const [at, [name, mark]] of legend.entries()) {
     const x = column * (at % across), y = height + LINE * Math.floor(at / across) + 4;
     const sign = typeof mark === "string" ? drawn("rect", { width: 12, height: 12, fill: mark, stroke: "none" }) : looking(mark);
+    const side = Number(sign.getAttribute("width"));
     for (const [place, value] of [["x", x], ["y", y]]) sign.setAttribute(place, value);
-    copied.append(sign, drawn("text", { ...words, x: x + (typeof mark === "string" ? 18 : 36), y: y + 11 }, name));
+    copied.append(sign, drawn("text", { ...words, x: x + side + 8, y: y + 11 }, name));
   }
   return new XMLSerializer().serializeToString(copied);
 }

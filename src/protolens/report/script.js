@@ -59,12 +59,19 @@ function beside(...buttons) {
   return line;
 }
 
+// the marks that several charts share stand above them
+function legendOf(figure) {
+  const charts = figure.closest(".pairs") ?? figure.closest(".charts"), above = charts.previousElementSibling;
+  return above?.matches(".legend") ? above.children : [];
+}
+
 for (const figure of document.querySelectorAll(".charts figure")) {
   const svg = figure.querySelector(":scope > svg"), words = figure.querySelector("figcaption").cloneNode(true);
   if (!svg) continue;
   for (const list of words.querySelectorAll("ul, button")) list.remove();
   const title = words.textContent.replace(/\s+/g, " ").trim();
-  const legend = [...figure.querySelectorAll("figcaption li")].map((item) => [item.textContent.trim(), item.querySelector("svg")]);
+  const marks = [...figure.querySelectorAll("figcaption li"), ...legendOf(figure)];
+  const legend = marks.map((item) => [item.textContent.trim(), item.querySelector("svg")]);
   figure.append(beside(...figureSavers(fileName(RUN, title.slice(0, 40)), () => standalone(svg, { title, legend }))));
 }
 
