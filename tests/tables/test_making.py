@@ -288,3 +288,11 @@ def test_a_table_of_one_run_has_figures_and_no_verdict(copied):
     accuracy = read_json(copied / "runs/net-1/evaluation.json")["accuracy"]
     assert [(row["metric"], row["values"]) for row in content["rows"]] == [("accuracy", [accuracy]), ("images", [359])]
     assert "net-1 stands alone" in Path("one.md").read_text()
+
+
+def test_runs_may_lie_behind_a_link(copied, tmp_path):
+    (copied / "runs").rename(tmp_path / "disk")
+    (copied / "runs").symlink_to(tmp_path / "disk")
+    Path("small.json").unlink()
+    assert main(["table", "small.toml"]) == 0
+    assert [cell["run"] for cell in read_json(copied / "small.json")["cells"]] == [f"runs/{name}" for name in RUNS]

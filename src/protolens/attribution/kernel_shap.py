@@ -15,7 +15,7 @@ from protolens.attribution.perturbation import Answer, Fill, Plan, map_of_segmen
 from protolens.config import seed_of
 from protolens.errors import ProtolensError
 
-LISTED = 20_000  # coalitions of a size up to which all are listed before some are drawn
+LISTED = 8  # times as many coalitions of a size as are drawn: up to there all are listed first
 
 
 def kernel_shap(
@@ -92,7 +92,7 @@ def draw(players: int, size: int, number: int, generator: Generator) -> Tensor:
     """So many different coalitions of a size, [N, d] booleans, of which none is another's complement."""
     half = 2 * size == players  # then the one with the first player stands for both
     there = comb(players, size) // (2 if half else 1)
-    if there <= LISTED:
+    if there <= LISTED * number:
         firsts = ((0, *rest) for rest in combinations(range(1, players), size - 1)) if half else None
         members = torch.tensor(list(firsts or combinations(range(players), size)))
         members = members[torch.randperm(there, generator=generator)[:number]]

@@ -1,6 +1,7 @@
 """What a classifier says when parts of an image are hidden: the ground of LIME and KernelSHAP."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,8 +59,9 @@ def check_segments(images: Tensor, segments: Tensor) -> Tensor:
             f"segments are {tuple(segments.shape)} of {segments.dtype}; they have to be whole numbers, {expected}"
         )
     counts: Tensor = segments.flatten(1).amax(dim=1) + 1
-    present = torch.stack([(segments.flatten(1) == number).any(dim=1) for number in range(int(counts.max()))], dim=1)
-    if (present.sum(dim=1) != counts).any() or (segments < 0).any():
+    whole = segments.flatten(1).long()
+    present = torch.zeros(len(segments), max(1, int(counts.max())), dtype=torch.bool, device=segments.device)
+    if (segments < 0).any() or (present.scatter_(1, whole, True).sum(dim=1) != counts).any():
         raise ProtolensError("the segments of each image have to be numbered from 0 without gaps")
     return counts
 
@@ -90,21 +92,38 @@ def answers(answer: Answer, images: Tensor, hidden: Tensor, segments: Tensor, ke
     [M, d] booleans, the same hidings for each image; targets: [B]. Images and hidings go together through the
     classifier, so many as fit BYTES_AT_ONCE.
     """
-    number, kept = segments.flatten(1), kept.to(images.device)
-    # convolutions are a third faster with bands last
-    images, hidden = (pixels.contiguous(memory_format=torch.channels_last) for pixels in (images, hidden))
+    shape = (*images.shape[2:], images.shape[1])
+    # bands last, for convolutions are a third faster so; a pixel's bands are hidden together
+    shown, unseen = (pixels.expand_as(images).movedim(1, -1).flatten(1) for pixels in (images, hidden))
+    number = segments[..., None].expand(len(segments), *shape).flatten(1)
+    seen = kept.to(images)  # 1 where a segment is seen
     said = []
-    for image, hiding in rounds(images, len(kept)):
-        shown = kept[hiding].gather(1, number[image]).view(len(image), 1, *images.shape[2:])
-        pixels = torch.where(shown, images[image], hidden[image])
-        said.append(answer(pixels).gather(1, targets[image, None])[:, 0].double())
-    return torch.cat(said).view(len(images), len(kept))
+    for image, hiding in blocks(len(images), len(kept), at_once(images)):
+        share = seen[hiding].index_select(1, number[image].flatten()).view(-1, *shown[image].shape)
+        pixels = torch.lerp(unseen[image], shown[image], share)  # exactly one or the other
+        told = answer(pixels.view(-1, *shape).movedim(-1, 1)).view(*share.shape[:2], -1)
+        said.append(told.gather(2, targets[image, None].expand(len(told), -1, 1))[..., 0].mT.double())
+    return torch.cat([row.flatten() for row in said]).view(len(images), len(kept))
+
+
+def blocks(images: int, times: int, most: int) -> Iterator[tuple[slice, slice]]:
+    """All pairs of an image and a time, image by image, in blocks of at most so many pairs and of about one size."""
+    parts = -(-times // most)
+    ends = [times * part // parts for part in range(parts + 1)]
+    together = 1 if parts > 1 else most // times
+    for first in range(0, images, together):
+        for begin, end in pairwise(ends):
+            yield slice(first, first + together), slice(begin, end)
+
+
+def at_once(images: Tensor) -> int:
+    """How many images of this shape fit BYTES_AT_ONCE, at least one."""
+    return max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
 
 
 def rounds(images: Tensor, times: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Each image so many times: positions of images and numbers of the time, as many at once as fit BYTES_AT_ONCE."""
-    at_once = max(1, BYTES_AT_ONCE // (images[0].numel() * images.element_size()))
-    for pairs in torch.arange(len(images) * times, device=images.device).split(at_once):
+    for pairs in torch.arange(len(images) * times, device=images.device).split(at_once(images)):
         yield pairs // times, pairs % times
 
 

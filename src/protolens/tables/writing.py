@@ -52,10 +52,11 @@ def write_table(table: Table, entries: Sequence[Entry], file: Path, out: Path) -
 
 def compared(entries: Sequence[Entry], wanted: Sequence[str]) -> dict[str, Any]:
     """What `compare` finds of these runs, with the figures of evaluation.json that are wanted beside its own."""
+    names = {Path(entry["run"]).resolve(): entry["run"] for entry in entries}
     found = compare_some([Path(entry["run"]) for entry in entries])
     for kind in found["kinds"]:
         contents = [read_json(Path(run) / "evaluation.json") for run in kind["runs"]]
-        kind["runs"] = [place_of(Path(run)) for run in kind["runs"]]
+        kind["runs"] = [names[Path(run).resolve()] for run in kind["runs"]]
         for name in wanted:
             values = [figure_in(content, name) for content in contents]
             if name not in kind["figures"] and values != [None] * len(values):
