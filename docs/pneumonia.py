@@ -23,7 +23,7 @@ from protolens.evaluation import doctor
 from protolens.evaluation.answers import read_answers
 from protolens.files import read_json, write_text
 from protolens.report import write_doctor
-from protolens.report.doctor import ILLNESSES
+from protolens.report.doctor import ILLNESSES, split_mend
 from protolens.report.gallery import gallery_section, read_prototypes
 from protolens.report.numbers import MINUS, NONE
 from protolens.report.pictures import Album
@@ -36,6 +36,7 @@ BLACK_BOX = "pneumonia-blackbox"
 SICK = 1  # number of the class that must not be missed
 FOUND = 0.95  # share of the sick validation images that a threshold has to find
 RANKS = 0.94  # area under ROC of MedMNIST v2's ResNet-18 at 28 pixels, about
+MARGIN = 0.05  # of accuracy, by which a model must not be worse than the black box
 SOUND = 0.9  # share of a model's prototypes about which nothing is wrong
 
 
@@ -57,7 +58,7 @@ def read() -> tuple[dict[str, Any], list[Model]]:
         runs = tuple(Run.open(ROOT / folder) for folder in kind["runs"])
         figures = {name: own["values"] for name, own in kind["figures"].items() if None not in own["values"]}
         figures |= columns([operating(run) for run in runs])
-        models.append(Model(kind["label"], runs, figures, [examined(run) for run in runs]))
+        models.append(Model(kind["name"], runs, figures, [examined(run) for run in runs]))
     return compared, models
 
 
@@ -107,11 +108,13 @@ def sound(model: Model) -> float:
 
 
 def objections(model: Model, pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What speaks against the use of a model, by rules that were there before the figures."""
+    """What speaks against the use of a model."""
+    if model.name == BLACK_BOX:
+        return ["it has no reasons to show"]
     said = []
-    worse = {pair["worse"]: pair for pair in pairs if pair["better"] == BLACK_BOX and pair["told_apart"]}
-    if model.name in worse:
-        said.append(f"less accurate than the black box, by {100 * worse[model.name]['difference']:.1f} points")
+    worse = [pair["interval"][1] for pair in pairs if (pair["better"], pair["worse"]) == (BLACK_BOX, model.name)]
+    if max(worse, default=0.0) > MARGIN:
+        said.append(f"it may be {100 * max(worse):.1f} points less accurate than the black box")
     if (area := mean(model.figures["area_under_roc"])) < RANKS:
         said.append(f"area under ROC {area:.3f}")
     if (share := sound(model)) < SOUND:
@@ -134,6 +137,7 @@ def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the page says of a model; its picture is put beside the others."""
     shutil.copyfile(model.runs[0].folder / "figures" / "prototypes.png", PICTURES / f"{model.name}.png")
     asked = [[found["kinds"][kind] for found in model.found] for kind in ILLNESSES]
+    finds = gallery_section(model.runs[0], read_prototypes(model.runs[0], Album(model.runs[0].folder)))["sentence"]
     shown = ("accuracy", "validation", "sensitivity", "specificity", "careful_sensitivity", "careful_specificity")
     return {
         "name": model.name,
@@ -142,9 +146,7 @@ def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: spread(model.figures[name]) for name in shown},
         "sound": percent(sound(model)),
         "objections": objections(model, pairs),
-        "finds": gallery_section(model.runs[0], read_prototypes(model.runs[0], Album(model.runs[0].folder)))[
-            "sentence"
-        ],
+        "finds": finds.partition(":")[0].rstrip(".") + ".",
         "prototypes": ", ".join(str(found["prototypes"]) for found in model.found),
         "sick": [NONE if own[0]["not_asked"] else ", ".join(str(each["sick"]) for each in own) for own in asked],
     }
@@ -164,11 +166,14 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
         fit=[row["name"] for row in rows if not row["objections"]],
         models=rows,
         ranks=RANKS,
+        margin=f"{100 * MARGIN:g}",
         wrong=percent(1 - SOUND),
         found=percent(FOUND),
         sentences=[pair["sentence"] for pair in pairs if BLACK_BOX in (pair["better"], pair["worse"])],
         illnesses=list(ILLNESSES),
-        known=[(kind, illness.about, mends[kind]) for kind, illness in ILLNESSES.items() if kind in mends],
+        known=[
+            (kind, illness.about, split_mend(mends[kind])[0]) for kind, illness in ILLNESSES.items() if kind in mends
+        ],
         splits=", ".join(f"{facts['images']:,} {name} images" for name, facts in splits),
     )
     return text
