@@ -27,6 +27,7 @@ from protolens.evaluation.looking import FILLINGS
 from protolens.explanation import compare_methods
 from protolens.files import read_json, write_json, write_text
 from protolens.report import write_comparison, write_faithfulness
+from protolens.report.numbers import NONE
 from protolens.train import Run, Team, predict
 from protolens.train.progress import duration
 
@@ -38,7 +39,6 @@ MEASURED = TABLES / "faithfulness"
 GOAL = 0.93  # of the accuracy, on training and test images
 IMAGES, SAMPLES = 1000, 300
 AREAS = ("insertion", "deletion", "aopc", "road", "randomised", "sensitivity", "infidelity", "complexity", "seconds")
-UNDEFINED = "–"
 DASHES = {"random": (4, 2), "edges": (1, 2)}
 PICTURES = ROOT / "docs" / "pictures"
 
@@ -149,7 +149,7 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += ["", "Areas and other figures (`docs/words.md` tells what they mean):", ""]
         lines += table(own, AREAS, plain)
         if any(own[f"{method}.{column}"]["mean"] is None for method in METHODS for column in AREAS):
-            lines += ["", f"{UNDEFINED}: with the shuffled weights of one seed, the network answers the same to all"]
+            lines += ["", f"{NONE}: with the shuffled weights of one seed, the network answers the same to all"]
             lines += ["that the method shows it; its map has one value, and no rank correlation is defined."]
         lines += ["", f"![Accuracy over the share of pixels kept](../pictures/curves-{recipe}.png)"]
         lines += ["", f"![Three images of each class by each method](../pictures/methods-{recipe}.png)"]
@@ -160,22 +160,20 @@ def table(own: Mapping[str, Mapping[str, Any]], columns: Sequence[str], write: A
     """A line a method."""
     lines = ["| method | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
     for method in METHODS:
-        lines.append(f"| {method} | " + " | ".join(write(own[f"{method}.{column}"]) for column in columns) + " |")
+        cells = [own[f"{method}.{column}"] for column in columns]
+        said = [NONE if cell["mean"] is None else write(cell) for cell in cells]
+        lines.append(f"| {method} | {' | '.join(said)} |")
     return lines
 
 
 def share(row: Mapping[str, Any]) -> str:
     """A percentage with its spread."""
-    if row["mean"] is None:
-        return UNDEFINED
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
     return f"{100 * row['mean']:.1f}{spread} %"
 
 
 def plain(row: Mapping[str, Any]) -> str:
     """A number with its spread."""
-    if row["mean"] is None:
-        return UNDEFINED
     return f"{row['mean']:.3f}" + ("" if row["spread"] is None else f" ± {row['spread']:.3f}")
 
 

@@ -53,11 +53,14 @@ class Model:
 def read() -> tuple[dict[str, Any], list[Model]]:
     """The comparison that the table holds, and its models."""
     (compared,) = read_json(RESULTS)["comparisons"]
+    kinds = [(kind, tuple(Run.open(ROOT / folder) for folder in kind["runs"])) for kind in compared["kinds"]]
+    every = [run for _, runs in kinds for run in runs]
+    (_,) = {run.facts["data"]["splits"]["validation"]["digest"] for run in every}  # all have the same
+    labels = open_data(every[0].config.data).validation.labels
     models = []
-    for kind in compared["kinds"]:
-        runs = tuple(Run.open(ROOT / folder) for folder in kind["runs"])
+    for kind, runs in kinds:
         figures = {name: own["values"] for name, own in kind["figures"].items() if None not in own["values"]}
-        figures |= columns([operating(run) for run in runs])
+        figures |= columns([operating(run, labels) for run in runs])
         models.append(Model(kind["name"], runs, figures, [examined(run) for run in runs]))
     return compared, models
 
@@ -79,9 +82,12 @@ def examined(run: Run) -> Mapping[str, Any]:
     return found
 
 
-def operating(run: Run) -> dict[str, float]:
-    """Shares recognised of sick and healthy test images: as the model says it, and at a threshold from validation."""
-    answers, labels = read_answers(run), open_data(run.config.data).validation.labels
+def operating(run: Run, labels: Tensor) -> dict[str, float]:
+    """Shares recognised of sick and healthy test images: as the model says it, and at a threshold from validation.
+
+    labels: of the validation images.
+    """
+    answers = read_answers(run)
     tested, known = (scores(answers[name]) for name in ("logits", "validation_logits"))
     threshold = known[labels == SICK].quantile(1 - FOUND, interpolation="lower")
     truth = answers["labels"] == SICK

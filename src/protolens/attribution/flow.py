@@ -220,8 +220,6 @@ class Flow(TorchFunctionMode):
 
         value = self._call(function, args, kwargs, _value)
         weight = weight.detach()
-        if value.ndim == 4:  # a convolution would bring them into the order of its maps each time
-            weight = weight.contiguous(memory_format=_order(value))
         if isinstance(state, Scaled):
             given, weight = state.given, _scaled_inputs(weight, state.scale, name == "linear")
         else:
@@ -356,12 +354,6 @@ def _replaced(tree: Any, noted: Container[Tensor], look: Callable[[Tensor], Tens
 
 def _value(state: Noted) -> Tensor:
     return state.value.detach()
-
-
-def _order(maps: Tensor) -> torch.memory_format:
-    """How maps lie in memory: channel by channel, or with the channels of a place side by side."""
-    last = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
 
 
 def _copy(state: Noted) -> Tensor:

@@ -14,7 +14,6 @@ from typing import cast
 import torch
 from torch import Tensor
 
-WHOLE = 1.0  # share of the relevance
 STABILISER = 1e-6  # added to each denominator with its sign
 
 
@@ -43,7 +42,7 @@ class Portion:
 
     terms: Sequence[tuple[Tensor, Tensor]]
     total: Tensor | None = None
-    share: Tensor | float = WHOLE
+    share: Tensor | float = 1.0
     stabiliser: float = STABILISER
 
 
@@ -151,8 +150,7 @@ class Divided:
             self.made = [self._make(portion) for portion in self.portions()]
         parts = []
         for inputs, products, below, share in self.made:
-            own = relevance / below if share is WHOLE else relevance * share / below
-            slopes = torch.autograd.grad(products, inputs, own, retain_graph=True)
+            slopes = torch.autograd.grad(products, inputs, relevance * share / below, retain_graph=True)
             parts += [given.detach() * slope for given, slope in zip(inputs, slopes, strict=True)]
         return reduce(torch.add, parts)
 

@@ -1,4 +1,4 @@
-// What people take along of a figure, as a file of its own. The report holds this module inside, the page of `serve`
+// What people take along: tables as CSV, figures as files of their own. The report holds this module inside, the page of `serve`
 // asks for it: it depends on no other.
 export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 export const SVG = "http://www.w3.org/2000/svg";
@@ -15,27 +15,34 @@ export function save(name, content, kind) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+export function csv(rows) {
+  const cell = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
+  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+export function button(words, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = words;
+  made.addEventListener("click", () => act(made));
+  return made;
+}
+
 // make: gives the text of an SVG file, now or later
 export function figureSavers(name, make) {
-  const button = (words, act) => {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.textContent = words;
-    made.addEventListener("click", async () => {
-      try {
-        made.disabled = true;
-        await act();
-      } catch {
-        made.textContent = "could not be drawn";
-      } finally {
-        made.disabled = false;
-      }
-    });
-    return made;
-  };
+  const saver = (words, act) => button(words, async (own) => {
+    try {
+      own.disabled = true;
+      await act();
+    } catch {
+      own.textContent = "could not be drawn";
+    } finally {
+      own.disabled = false;
+    }
+  });
   return [
-    button("save as SVG", async () => save(`${name}.svg`, await make(), "image/svg+xml")),
-    button("save as PNG", async () => save(`${name}.png`, await toPng(await make()), "image/png")),
+    saver("save as SVG", async () => save(`${name}.svg`, await make(), "image/svg+xml")),
+    saver("save as PNG", async () => save(`${name}.png`, await toPng(await make()), "image/png")),
   ];
 }
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from protolens.data.pictures import to_png
 from protolens.explanation import Explanation, heat_map
@@ -35,7 +36,7 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
             picture,
             None,
             f"image-{number}",
-            f"protolens explain {path_of(run.folder)} {explanation.image}",
+            command_of(run, explanation),
             heat_maps(explanation, picture),
         )
         for number, (explanation, picture) in enumerate(zip(explanations, map(Picture, pictures), strict=True))
@@ -60,6 +61,13 @@ def write_explanations(run: Run, explanations: Sequence[Explanation], pictures: 
     path = folder / "explanations.html"
     write_text(path, page)
     return path
+
+
+def command_of(run: Run, explanation: Explanation) -> str:
+    """What to type to get an explanation again."""
+    words = ["protolens explain", path_of(run.folder), quote(explanation.image)]
+    other = explanation.explained != explanation.predicted
+    return " ".join([*words, "--target", quote(explanation.explained)] if other else words)
 
 
 def facts(run: Run, explanations: Sequence[Explanation]) -> dict[str, object]:

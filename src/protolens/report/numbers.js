@@ -4,7 +4,7 @@ export function three(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   if (size < 5e-7) return "0";
-  if (size < 1e-4) return value.toExponential(2).replace("-", "−").replace("e−", "e−");
+  if (size < 1e-4) return value.toExponential(2).replace("-", "−");
   const whole = size >= 999.5 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(size)));
   return minus(value.toLocaleString("en", { minimumFractionDigits: whole, maximumFractionDigits: whole }));
 }

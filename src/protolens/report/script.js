@@ -1,5 +1,5 @@
 // The page needs none of this: it adds buttons that copy tables as CSV, and save figures and explanations as files.
-import { figureSavers, fileName, save, standalone } from "./drawing.js";
+import { button, csv, figureSavers, fileName, save, standalone } from "./drawing.js";
 import { reasonsFigure } from "./waterfall.js";
 
 const RUN = document.querySelector("h1").textContent;
@@ -15,11 +15,8 @@ function cellText(cell) {
 
 function toCsv(table) {
   const rows = [...table.querySelectorAll("tr")].filter((row) => !row.closest("[aria-hidden]"));
-  return rows.map((row) => [...row.cells].filter((cell) => !cell.matches(".falls, .bar")).flatMap((cell) => {
-    const found = cellText(cell);
-    const quoted = /[",\n]/.test(found) ? `"${found.replace(/"/g, '""')}"` : found;
-    return [quoted, ...Array(cell.colSpan - 1).fill("")];
-  }).join(",")).join("\n") + "\n";
+  const told = (row) => [...row.cells].filter((cell) => !cell.matches(".falls, .bar"));
+  return csv(rows.map((row) => told(row).flatMap((cell) => [cellText(cell), ...Array(cell.colSpan - 1).fill("")])));
 }
 
 async function copy(content) {
@@ -37,18 +34,10 @@ async function copy(content) {
   }
 }
 
-function addButton(words, act) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = words;
-  button.addEventListener("click", () => act(button));
-  return button;
-}
-
 for (const table of document.querySelectorAll("table:not(.strip)")) {
-  table.caption.firstElementChild.append(" ", addButton("copy as CSV", async (button) => {
-    button.textContent = (await copy(toCsv(table))) ? "copied" : "could not be copied";
-    setTimeout(() => { button.textContent = "copy as CSV"; }, 2000);
+  table.caption.firstElementChild.append(" ", button("copy as CSV", async (own) => {
+    own.textContent = (await copy(toCsv(table))) ? "copied" : "could not be copied";
+    setTimeout(() => { own.textContent = "copy as CSV"; }, 2000);
   }));
 }
 
@@ -68,7 +57,7 @@ function legendOf(figure) {
 for (const figure of document.querySelectorAll(".charts figure")) {
   const svg = figure.querySelector(":scope > svg"), words = figure.querySelector("figcaption").cloneNode(true);
   if (!svg) continue;
-  for (const list of words.querySelectorAll("ul, button")) list.remove();
+  for (const list of words.querySelectorAll("ul")) list.remove();
   const title = words.textContent.replace(/\s+/g, " ").trim();
   const marks = [...figure.querySelectorAll("figcaption li"), ...legendOf(figure)];
   const legend = marks.map((item) => [item.textContent.trim(), item.querySelector("svg")]);
@@ -93,6 +82,6 @@ function figureOf(why, facts) {
 for (const why of document.querySelectorAll("details.why")) {
   const facts = JSON.parse(why.querySelector("script").textContent), name = fileName(RUN, facts.image);
   why.append(beside(
-    addButton("save as JSON", () => save(`${name}.json`, JSON.stringify({ run: RUN, ...facts }, null, 1), "application/json")),
+    button("save as JSON", () => save(`${name}.json`, JSON.stringify({ run: RUN, ...facts }, null, 1), "application/json")),
     ...figureSavers(name, () => figureOf(why, facts))));
 }

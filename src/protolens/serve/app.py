@@ -12,7 +12,7 @@ from protolens import __version__
 from protolens.data.pictures import to_png
 from protolens.errors import ProtolensError
 from protolens.evaluation import doctor
-from protolens.report.page import SHARED
+from protolens.report.page import SHARED, resource
 from protolens.serve.asking import Asking
 from protolens.serve.exhibit import UPLOAD
 from protolens.serve.guard import LOOPBACK, Guard
@@ -121,8 +121,7 @@ def add_files(app: "FastAPI") -> None:
 
     folder = resources.files("protolens.serve") / "static"
     files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
-    for name, shared in {"base.css": "style.css", **dict(zip(SHARED, SHARED, strict=True))}.items():
-        files[name] = (resources.files("protolens.report") / shared).read_bytes()
+    files |= {name: resource(name).encode() for name in SHARED} | {"base.css": resource("style.css").encode()}
 
     def send(name: str) -> Response:
         ending = name.rpartition(".")[2]

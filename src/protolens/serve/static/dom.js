@@ -1,4 +1,4 @@
-// What all views share: elements, numbers as people read them, questions to the server, work that takes a while.
+// What all views share: elements, questions to the server, work that takes a while.
 import { three } from "./numbers.js";
 
 export function h(tag, attributes = {}, ...children) {
@@ -120,9 +120,4 @@ export async function copy(text, button) {
     button.textContent = "could not be copied";
   }
   setTimeout(() => { button.textContent = before; }, 2000);
-}
-
-export function csv(rows) {
-  const cell = (value) => (/[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
-  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }

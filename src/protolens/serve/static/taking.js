@@ -1,6 +1,6 @@
 // What people take with them: tables as CSV, explanations as figures.
-import { csv, h, ofPrototype, picture } from "./dom.js";
-import { save } from "./drawing.js";
+import { h, ofPrototype, picture } from "./dom.js";
+import { csv, save } from "./drawing.js";
 import { inSight, ordered, reasonsFigure } from "./waterfall.js";
 
 export function tableSaver(name, rows, words = "save as CSV") {
