@@ -1,6 +1,8 @@
 """What a classifier says when parts of an image are hidden: the ground of LIME and KernelSHAP."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -44,9 +46,9 @@ def superpixels(images: Tensor, segments: int = 50) -> Tensor:
 
     pixels = images.detach().movedim(1, -1).cpu().double().numpy()
     colour = pixels.shape[-1] == 3
-    found = [
-        slic(image, segments, compactness=10 if colour else 0.1, start_label=0, convert2lab=colour) for image in pixels
-    ]
+    cut = partial(slic, n_segments=segments, compactness=10 if colour else 0.1, start_label=0, convert2lab=colour)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # it lets go of Python's lock
+        found = threads.map(cut, pixels)
     numbered = [np.unique(labels, return_inverse=True)[1].reshape(labels.shape) for labels in found]
     return torch.from_numpy(np.stack(numbered)).to(images.device)
 
