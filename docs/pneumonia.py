@@ -72,13 +72,10 @@ def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 def examined(run: Run) -> Mapping[str, Any]:
     """What the doctor finds; what it found is not asked again."""
-    path = run.folder / "doctor.json"
-    if path.exists():
-        found: Mapping[str, Any] = read_json(path)
-        if found["model"] == run.facts["model"]["digest"]:
-            return found
-    found = doctor(run)
-    write_doctor(run, found, run.folder)
+    found = run.told("doctor.json")
+    if found is None:
+        found = doctor(run)
+        write_doctor(run, found, run.folder)
     return found
 
 

@@ -43,7 +43,7 @@ def save_edited(
         facts = write_model(temporary, model, opened.data, run.config, part_of(step, 0.4, 1.0))
         edited: dict[str, Any] = {
             "of": run.folder.resolve().name,
-            "model": run.facts["model"]["digest"],
+            "model": run.digest,
             "edits": [edit_to_dict(edit) for edit in edits],
             "kept": list(plan.kept),
             "consequences": figures_of(consequences),

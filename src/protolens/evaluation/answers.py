@@ -27,10 +27,15 @@ def read_answers(run: Run) -> dict[str, Tensor]:
     path = run.folder / FILE
     try:
         answers, metadata = read_tensors(path)
-        if metadata.get("model") == run.facts["model"]["digest"]:
+        if metadata.get("model") == run.digest:
             return answers
     except FileNotFoundError:
         pass
     except (SafetensorError, OSError) as error:
         raise ProtolensError(f"{path} is damaged ({error}); call `protolens evaluate {run.folder} --again`") from error
-    raise ProtolensError(f"{run.folder} was not evaluated; call `protolens evaluate {run.folder} --again`")
+    raise not_evaluated(run)
+
+
+def not_evaluated(run: Run) -> ProtolensError:
+    """What is said of a run of whose model nothing was kept."""
+    return ProtolensError(f"{run.folder} was not evaluated; call `protolens evaluate {run.folder} --again`")

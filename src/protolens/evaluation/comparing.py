@@ -17,7 +17,7 @@ from torch import Tensor
 
 from protolens.config import to_mapping
 from protolens.errors import ProtolensError
-from protolens.evaluation.answers import read_answers
+from protolens.evaluation.answers import not_evaluated, read_answers
 from protolens.evaluation.doubting import FILE as DOUBTS
 from protolens.evaluation.predicates import flat
 from protolens.evaluation.scores import (
@@ -37,7 +37,6 @@ from protolens.evaluation.trust import (
     log_shares_of_cells,
     matched_correlation,
 )
-from protolens.files import read_json
 from protolens.models import model_class
 from protolens.train import Run, classes_said, classes_shown, number, share_of_equal
 
@@ -68,8 +67,10 @@ class Compared:
     def open(cls, folder: Run | Path | str) -> "Compared":
         """Raises ProtolensError for a run that was not evaluated by this version."""
         run = Run.open(folder)
-        answers = read_answers(run)
-        return cls(run, answers, read_json(run.folder / "evaluation.json"))
+        answers, content = read_answers(run), run.told("evaluation.json")
+        if content is None:
+            raise not_evaluated(run)
+        return cls(run, answers, content)
 
     @property
     def several(self) -> bool:
@@ -127,7 +128,7 @@ def is_comparable(run: Run) -> bool:
         one = Compared.open(run)
     except ProtolensError:
         return False
-    return one.content.get("model") == run.facts["model"]["digest"] and "predicates" in one.content
+    return "predicates" in one.content
 
 
 def kinds_of(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
@@ -151,7 +152,7 @@ def settings_of(run: Run) -> str:
     tables = to_mapping(run.config)
     tables["model"] = {name: value for name, value in tables["model"].items() if name != "weights"}
     kept = {name: value for name, value in tables.items() if name not in ("seed", "train")}
-    edited = run.facts["model"]["digest"] if run.edited else None
+    edited = run.digest if run.edited else None
     return json.dumps(kept | {"batch": run.config.train.batch, "edited": edited}, sort_keys=True, default=str)
 
 
@@ -177,16 +178,15 @@ def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, 
     found = {name: one.content[name] for name in SCORES if one.content.get(name) is not None}
     if black is not None:
         found |= {f"trust.{name}": number(value) for name, value in trust_of(one, *black).items()}
-    found |= refusals_of(one) | flat(one.content["predicates"]) | figures_of_robustness(one.run, one.content["model"])
+    found |= refusals_of(one) | flat(one.content["predicates"]) | figures_of_robustness(one.run)
     parts = one.content.get("parts", {})  # evaluations by earlier versions have none
     return found | flat(parts.get("figures", {}), "transparency.parts.")
 
 
 def refusals_of(one: Compared) -> dict[str, float | None]:
     """What `evaluate --uncertainty` has found of the same model, by the least probability that it chose."""
-    path = one.run.folder / DOUBTS
-    content = read_json(path) if path.exists() else {}
-    if content.get("model") != one.content["model"]:
+    content = one.run.told(DOUBTS)
+    if content is None:
         return {}
     own = content["refusal"]["chosen"]
     others = {f"{REFUSED_OF}{name}": each["refusal"]["chosen"]["refused"] for name, each in content["others"].items()}

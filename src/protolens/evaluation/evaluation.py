@@ -21,7 +21,7 @@ from protolens.evaluation.promises import promises
 from protolens.evaluation.scores import wilson_interval
 from protolens.evaluation.several import scores_of_several
 from protolens.evaluation.uncertainty import brier_score, calibration_error, negative_log_likelihood
-from protolens.files import read_json, write_json
+from protolens.files import write_json
 from protolens.models import Evidence, PrototypeModel, evaluation_mode, load_model, state_digest
 from protolens.nn import classification
 from protolens.train import (
@@ -44,6 +44,7 @@ from protolens.train import (
     share_of_equal,
 )
 
+FILE = "evaluation.json"
 THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # of conciseness, as FLINT's paper
 
 
@@ -66,11 +67,9 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     differ from those that the run was made with.
     """
     run = Run.open(run)
-    path = run.folder / "evaluation.json"
-    if path.exists() and not again:
-        content = read_json(path)
-        if content["model"] == run.facts["model"]["digest"]:
-            return Evaluation(content)
+    done = run.told(FILE)
+    if done and not again:
+        return Evaluation(done)
     data = open_data(run.config.data)
     refuse_other_images(run, data)
     begun = time.monotonic()
@@ -94,7 +93,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         write_answers(run.folder, answers, before, data.test.digest)
         assert state_digest(model) == before, "evaluation changed the model"
     content["seconds"] = round(time.monotonic() - begun, 2)
-    write_json(path, content)
+    write_json(run.folder / FILE, content)
     return Evaluation(content)
 
 

@@ -100,7 +100,7 @@ def faithfulness(
 
 def is_answered_by(content: Mapping[str, Any], run: Run, asked: Asked) -> bool:
     """Whether a file says of the run's model what is asked."""
-    return bool(content["model"] == run.facts["model"]["digest"] and content["asked"] == asked.facts())
+    return bool(content["model"] == run.digest and content["asked"] == asked.facts())
 
 
 def closer_of(images: int, budget: float | None) -> int:

@@ -26,7 +26,7 @@ from protolens.evaluation.drops import SHARE, WANTED, Damage, drops_of, kinds_of
 from protolens.evaluation.predicates import flat
 from protolens.evaluation.resampling import found_again, seconds_of_finding
 from protolens.evaluation.sampling import BATCH, IMAGES, LEAST, drawn, mean_of, watched
-from protolens.files import read_json, write_json
+from protolens.files import write_json
 from protolens.models import PrototypeModel, evaluation_mode, state_digest
 from protolens.train import Run, Team, assemble, refuse_other_images
 
@@ -230,11 +230,10 @@ def again(model: PrototypeModel, data: DataSet, seed: int) -> dict[str, Any]:
     return {"left_out": {"prototypes found again": why}}
 
 
-def figures_of_robustness(run: Run, model: str) -> dict[str, float | None]:
-    """The figures of RUN/robustness.json by dotted names, where it is there and of the model with that digest."""
-    path = run.folder / FILE
-    content = read_json(path) if path.exists() else {}
-    if content.get("model") != model:
+def figures_of_robustness(run: Run) -> dict[str, float | None]:
+    """The figures of RUN/robustness.json by dotted names, where it tells of the run's model."""
+    content = run.told(FILE)
+    if content is None:
         return {}
     parts = {name: content[name] for name in ("prototypes", "noise", "prototypes_again")}
     means = ((name.rpartition(".mean"), value) for name, value in flat(parts).items())

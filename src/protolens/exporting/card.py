@@ -7,13 +7,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from protolens.evaluation.metric import HIGHER, LOWER, NEITHER
 from protolens.evaluation.predicates import flat
 from protolens.exporting.front_matter import front_matter
-from protolens.files import read_json
 from protolens.models import MODELS, model_class
 from protolens.report.about import data_section, model_words, shape_words
 from protolens.report.compared import GROUPS
@@ -180,7 +178,7 @@ def origin(run: Run) -> list[tuple[str, str]]:
         ("versions", versions),
         ("hardware", on),
         ("time", duration(run.facts["seconds"])),
-        ("digest of the model", run.facts["model"]["digest"]),
+        ("digest of the model", run.digest),
         *((f"digest of the {split} images", facts["digest"]) for split, facts in splits.items()),
     ]
 
@@ -219,15 +217,10 @@ def limits(run: Run, published: Run, folder: str, evaluation: Mapping[str, Any])
     if "fidelity" not in evaluation.get("interpretation", {}):
         said.append("Whether it decides as a black box does: `protolens compare` tells, beside a run of one.")
     for file, (what, words) in MORE.items():
-        if not _measured(run.folder / file, run.facts["model"]["digest"]):
+        if run.told(file) is None:
             command = f"protolens evaluate {shlex.quote(folder)} {words}"
             said.append(f"{what[0].upper()}{what[1:]}: not measured; `{command}` would say so.")
     return said
-
-
-def _measured(path: Path, digest: str) -> bool:
-    """Whether a further evaluation of this very model is there."""
-    return path.exists() and read_json(path).get("model") == digest
 
 
 def diagram_of(model: str) -> str:

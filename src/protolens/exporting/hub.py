@@ -21,7 +21,6 @@ from protolens.report.about import name_of, path_of
 from protolens.report.figures import SIDE, framed
 from protolens.report.gallery import Prototype, read_prototypes
 from protolens.report.pictures import Album, encoded
-from protolens.report.report import read_evaluation
 from protolens.train import Run
 
 COPIED = ("prototypes.json", "history.jsonl")
@@ -33,7 +32,7 @@ def export_hub(run: Run, folder: Path, license: str | None) -> dict[str, Any]:
     Raises ProtolensError where the run was not evaluated, holds a network of one's own code, or the folder is there.
     """
     refuse_license(license)
-    evaluation = read_evaluation(run)
+    evaluation = run.told("evaluation.json")
     if evaluation is None:
         raise ProtolensError(
             f"{run.folder} has no evaluation, from which a model card is made; call "
@@ -127,7 +126,7 @@ def settings_for_hubs(run: Run, model: PrototypeModel) -> dict[str, Any]:
         "bands": task.bands,
         "pixels": [0.0, 1.0],
         "model": {"name": model.name, **run.facts["settings"]},
-        "model_digest": run.facts["model"]["digest"],
+        "model_digest": run.digest,
         "data": {"name": data["name"], "digests": digests(data)},
     }
 

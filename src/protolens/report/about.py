@@ -217,7 +217,7 @@ def again_section(run: Run) -> dict[str, Any]:
             ("made with", versions),
             ("on", where),
             *facts,
-            ("model", run.facts["model"]["digest"]),
+            ("model", run.digest),
             *((f"{name} images", split["digest"]) for name, split in run.facts["data"]["splits"].items()),
         ],
     }

@@ -1,9 +1,8 @@
 """The report of a run: one HTML file, and its figures as PNG files."""
 
 from pathlib import Path
-from typing import Any
 
-from protolens.files import read_json, write_bytes, write_text
+from protolens.files import write_bytes, write_text
 from protolens.report.about import again_section, data_section, edited_sentence, head_of, path_of
 from protolens.report.built_in import built_in_figures, built_in_section
 from protolens.report.gallery import gallery_section, read_prototypes
@@ -25,7 +24,7 @@ def write_report(run: Run | Path | str) -> Path:
     """
     run = Run.open(run)
     album = Album(run.folder)
-    evaluation = read_evaluation(run)
+    evaluation = run.told("evaluation.json")
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
     painter = painter_of(run, evaluation, album) if evaluation else None
@@ -64,12 +63,3 @@ def write_report(run: Run | Path | str) -> Path:
     path = run.folder / "report.html"
     write_text(path, page)
     return path
-
-
-def read_evaluation(run: Run) -> dict[str, Any] | None:
-    """evaluation.json; None where there is none, or where it is that of an earlier model in this folder."""
-    path = run.folder / "evaluation.json"
-    if not path.exists():
-        return None
-    content: dict[str, Any] = read_json(path)
-    return content if content["model"] == run.facts["model"]["digest"] else None

@@ -13,7 +13,6 @@ from protolens.data import DataSet, Images, to_float
 from protolens.errors import ProtolensError
 from protolens.evaluation.answers import read_answers
 from protolens.explanation import Explanation, Subject, explain_images
-from protolens.files import read_json
 from protolens.models import PrototypeModel
 from protolens.report.gallery import Prototype, read_prototypes
 from protolens.report.pictures import Album
@@ -48,9 +47,7 @@ class Exhibit:
     @property
     def evaluation(self) -> dict[str, Any]:
         """evaluation.json, if it speaks of this model."""
-        path = self.run.folder / "evaluation.json"
-        content = dict(read_json(path)) if path.exists() else {}
-        return content if content.get("model") == self.run.facts["model"]["digest"] else {}
+        return self.run.told("evaluation.json") or {}
 
     @cached_property
     def prototypes(self) -> list[Prototype]:

@@ -12,7 +12,6 @@ from torch import Tensor
 from protolens.data.pictures import to_png
 from protolens.editing import Consequences
 from protolens.explanation import heat_map
-from protolens.files import read_json
 from protolens.report.about import head_of
 from protolens.report.colours import adds_to_colours
 from protolens.report.comparison import TITLES
@@ -72,9 +71,8 @@ def of_prototype(exhibit: Exhibit, prototype: Prototype, illnesses: Mapping[int,
 
 def illnesses_of(exhibit: Exhibit) -> dict[str, Any]:
     """What the doctor has found, by prototype; `asked` is false where nobody has called it."""
-    path = exhibit.run.folder / "doctor.json"
-    content = dict(read_json(path)) if path.exists() else {}
-    if content.get("model") != exhibit.run.facts["model"]["digest"]:
+    content = exhibit.run.told("doctor.json")
+    if content is None:
         return {"asked": False, "by_prototype": {}, "healthy": None}
     found: dict[int, list[Any]] = {}
     for finding in content["findings"]:

@@ -145,7 +145,7 @@ def history_of(run: Run) -> dict[str, Any]:
         # scripts that came before wrote it beside the run
         commit = commit or (run.folder / "commit").read_text(encoding="utf-8").strip()
     return {
-        "model": run.facts["model"]["digest"],
+        "model": run.digest,
         "images": evaluation["data"],
         "commit": commit,
         "versions": {name: made.get(name) for name in OF_VERSIONS},

@@ -208,6 +208,17 @@ class Run:
         return dict(read_json(self.folder / "run.json"))
 
     @property
+    def digest(self) -> str:
+        """Of the trained model: what `state_digest` says of it."""
+        return str(self.facts["model"]["digest"])
+
+    def told(self, name: str) -> dict[str, Any] | None:
+        """What a JSON file of the folder tells of this model; None where it is missing or tells of an earlier one."""
+        path = self.folder / name
+        content = dict(read_json(path)) if path.exists() else {}
+        return content if content.get("model") == self.digest else None
+
+    @property
     def edited(self) -> dict[str, Any] | None:
         """What was edited, of a run that `protolens edit` left: the run it was, and the edits; None for others."""
         found: dict[str, Any] | None = self.facts.get("edited")
@@ -221,8 +232,7 @@ class Run:
     @cached_property
     def built_in(self) -> dict[str, Any] | None:
         """built_in.json: what a network's own prototypes are like beside this run's; None where there are none."""
-        path = self.folder / "built_in.json"
-        return dict(read_json(path)) if path.exists() else None
+        return self.told("built_in.json")
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
