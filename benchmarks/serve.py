@@ -136,7 +136,7 @@ def memory(process: subprocess.Popen[str]) -> float:
 
 def limit(name: str, ours: float, most: float, unit: str = "s") -> Figure:
     """A figure that has to stay below a limit."""
-    return Figure(f"serve: {name}", ours, most, unit, most / max(ours, 1e-9), 1.0)
+    return Figure(f"serve: {name}", ours, most, unit, most / max(ours, most / 1000), 1.0)  # 1000 stands for more
 
 
 def main() -> None:
@@ -154,8 +154,7 @@ def main() -> None:
             growth = memory(process) - before
             told = f"{CLIENTS} clients for {given.seconds:g} s"
             figures.append(limit(f"{told}, bad answers of {answers}", errors, 0.5, "answers"))
-            figures.append(limit(f"{told}, growth of memory", max(growth, 0.1), 32, "MiB"))
-            figures.append(Figure(f"serve: {told}", answers / given.seconds, 0, "answers/s", 1.0, None))
+            figures.append(limit(f"{told}, growth of memory", max(growth, 0.0), 32, "MiB"))
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
