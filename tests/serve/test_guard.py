@@ -73,7 +73,7 @@ def test_the_token_becomes_a_cookie_that_no_script_reads():
     assert guarded("secret").ask("GET", "/", {"cookie": cookie.split(";")[0]}).status_code == 200
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_read():
+def test_a_body_that_is_too_large_is_refused():
     assert guarded().ask("POST", "/", ASKS, content=b"x" * ((1 << 18) + 1)).status_code == 413
     assert (
         guarded(largest={"uploads": 1 << 20}).ask("POST", "/api/uploads", ASKS, content=b"x" * (1 << 19)).status_code
@@ -92,6 +92,19 @@ def test_a_body_without_a_length_is_counted():
             yield b"x" * (1 << 16)
 
     assert guarded().ask("POST", "/", ASKS, content=parts()).status_code == 413
+
+
+def test_an_endless_body_is_dropped_for_a_while(monkeypatch):
+    monkeypatch.setattr("protolens.serve.guard.DROPPED", 1 << 20)
+    given = []
+
+    async def parts():
+        while True:
+            given.append(1 << 16)
+            yield b"x" * given[-1]
+
+    assert guarded().ask("POST", "/", ASKS, content=parts()).status_code == 413
+    assert 1 << 20 < sum(given) < 2 << 20
 
 
 def test_a_body_that_does_not_end_is_given_up(monkeypatch):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -354,6 +355,15 @@ def test_files_are_dropped(visit, tmp_path):
     page.wait_for_url("**/why/prototypedl/upload/*")
     page.wait_for_selector("tr[data-prototype]")
     page.wait_for_selector(".left p:has-text('Your image')")
+
+
+def test_a_client_that_sends_all_before_it_listens_is_told_why(address):
+    for _ in range(5):
+        line = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=PATIENCE / 1000)
+        line.request("POST", "/api/uploads", bytes(50 << 20), {"x-protolens": "1"})
+        answer = line.getresponse()
+        assert (answer.status, json.loads(answer.read())["error"][:24]) == (413, "that is more than 10 MB,")
+        line.close()
 
 
 def test_what_is_not_there_is_said(visit):

@@ -27,6 +27,7 @@ HEADERS = {
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 COOKIE = "protolens"
 WORDS = 1 << 18  # bytes of a request that is no image
+DROPPED = 1 << 30  # bytes of a request that are read at most, to no use
 PATIENCE = 30.0  # seconds in which the body of a request has to come
 SAFE = ("GET", "HEAD")
 
@@ -96,20 +97,27 @@ class Guard:
         return cookie is not None and secrets.compare_digest(cookie.value.encode(), (self.token or "").encode())
 
     async def body(self, scope: Scope, headers: dict[str, str], receive: Receive) -> bytes:
-        """All bytes of a request, at most as many as are allowed. Raises TooLargeError."""
+        """All bytes of a request, at most as many as are allowed. Raises TooLargeError.
+
+        What is too much is read and dropped: a client that is still sending when the line is closed may never see why.
+        """
         most = self.largest.get(scope["path"].rsplit("/", 1)[-1], WORDS)
         told = headers.get("content-length", "0")
-        if told.isdigit() and int(told) > most:
+        if told.isdigit() and int(told) > DROPPED:
             raise TooLargeError(most)
         parts, size, more = [], 0, True
-        while more:
+        while more and size <= DROPPED:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return b""
-            parts.append(message.get("body", b""))
-            size, more = size + len(parts[-1]), message.get("more_body", False)
-            if size > most:
-                raise TooLargeError(most)
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
+            if size <= most:
+                parts.append(part)
+            else:
+                parts.clear()
+        if size > most:
+            raise TooLargeError(most)
         return b"".join(parts)
 
 

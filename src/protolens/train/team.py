@@ -1,5 +1,6 @@
 """The processes that train together: one, or as many as torchrun started."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,8 @@ def assemble(device: str) -> Iterator[Team]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    # its functions keep the group that is there when it is first imported; that one would end after Python and abort
+    importlib.import_module("torch.distributed.nn")
     store, rank, size = next(rendezvous("env://"))
     # a job may assemble several times: addresses of an earlier group would lead to processes that no longer listen
     fresh = PrefixStore(f"protolens/{next(assemblies)}", store)
