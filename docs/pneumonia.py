@@ -24,15 +24,13 @@ from protolens.evaluation.answers import read_answers
 from protolens.files import read_json, write_text
 from protolens.report import write_doctor
 from protolens.report.doctor import ILLNESSES, split_mend
-from protolens.report.gallery import gallery_section, read_prototypes
-from protolens.report.numbers import MINUS, NONE
-from protolens.report.pictures import Album
+from protolens.report.numbers import MINUS, NONE, counted
 from protolens.train import Run
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE = ROOT / "docs/results/pneumonia.json", ROOT / "docs/pneumonia.md"
 TEMPLATE, PICTURES = ROOT / "docs/pneumonia.md.jinja", ROOT / "docs/pictures"
-BLACK_BOX = "pneumonia-blackbox"
+PREFIX, BLACK_BOX = "pneumonia-", "pneumonia-blackbox"
 SICK = 1  # number of the class that must not be missed
 FOUND = 0.95  # share of the sick validation images that a threshold has to find
 RANKS = 0.94  # area under ROC of MedMNIST v2's ResNet-18 at 28 pixels, about
@@ -105,23 +103,30 @@ def scores(logits: Tensor) -> Tensor:
     return logits[:, SICK] - logits[:, 1 - SICK]
 
 
-def sound(model: Model) -> float:
-    """Share of the prototypes of all seeds about which the doctor has nothing to say."""
-    return sum(found["healthy"] for found in model.found) / sum(found["prototypes"] for found in model.found)
+def sound(model: Model) -> list[int]:
+    """The seeds about whose prototypes the doctor has little enough to say."""
+    seeds = [run.config.seed for run in model.runs]
+    return [seed for seed, own in zip(seeds, model.found, strict=True) if own["healthy"] >= SOUND * own["prototypes"]]
+
+
+def deficit(model: Model, pairs: Sequence[Mapping[str, Any]]) -> float:
+    """How much less accurate than the black box it may be: that end of the interval."""
+    (pair,) = [pair for pair in pairs if {pair["better"], pair["worse"]} == {BLACK_BOX, model.name}]
+    low, high = pair["interval"]
+    return float(high if pair["better"] == BLACK_BOX else -low)
 
 
 def objections(model: Model, pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What speaks against the use of a model."""
+    """What speaks against the use of a model, whatever its seed."""
     if model.name == BLACK_BOX:
         return ["it has no reasons to show"]
     said = []
-    worse = [pair["interval"][1] for pair in pairs if (pair["better"], pair["worse"]) == (BLACK_BOX, model.name)]
-    if max(worse, default=0.0) > MARGIN:
-        said.append(f"it may be {100 * max(worse):.1f} points less accurate than the black box")
+    if (worse := deficit(model, pairs)) > MARGIN:
+        said.append(f"it may be {100 * worse:.1f} points less accurate than the black box")
     if (area := mean(model.figures["area_under_roc"])) < RANKS:
         said.append(f"area under ROC {area:.3f}")
-    if (share := sound(model)) < SOUND:
-        said.append(f"something is wrong with {percent(1 - share)} of its prototypes")
+    if not sound(model):
+        said.append("no seed has prototypes that are sound")
     return said
 
 
@@ -138,21 +143,33 @@ def spread(values: Sequence[float], write: str = ".1f", scale: float = 100) -> s
 
 def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the page says of a model; its picture is put beside the others."""
-    shutil.copyfile(model.runs[0].folder / "figures" / "prototypes.png", PICTURES / f"{model.name}.png")
+    shown = next((run for run in model.runs if run.config.seed in sound(model)), model.runs[0])
+    shutil.copyfile(shown.folder / "figures" / "prototypes.png", PICTURES / f"{model.name}.png")
     asked = [[found["kinds"][kind] for found in model.found] for kind in ILLNESSES]
-    finds = gallery_section(model.runs[0], read_prototypes(model.runs[0], Album(model.runs[0].folder)))["sentence"]
-    shown = ("accuracy", "validation", "sensitivity", "specificity", "careful_sensitivity", "careful_specificity")
+    found = model.found[model.runs.index(shown)]
+    names = ("accuracy", "validation", "sensitivity", "specificity", "careful_sensitivity", "careful_specificity")
     return {
-        "name": model.name,
+        "name": model.name.removeprefix(PREFIX),
+        "picture": f"{model.name}.png",
         "area": spread(model.figures["area_under_roc"], ".3f", 1),
         "balanced": spread(model.figures["balanced_accuracy"]),
-        **{name: spread(model.figures[name]) for name in shown},
-        "sound": percent(sound(model)),
+        **{name: spread(model.figures[name]) for name in names},
+        "sound": ", ".join(f"{own['healthy']} of {own['prototypes']}" for own in model.found),
+        "seeds": ", ".join(map(str, sound(model))),
         "objections": objections(model, pairs),
-        "finds": finds.partition(":")[0].rstrip(".") + ".",
+        "shown": shown.config.seed,
+        "finds": f"{counted(found['prototypes'], 'prototype')}; {illnesses_of(found)}.",
         "prototypes": ", ".join(str(found["prototypes"]) for found in model.found),
         "sick": [NONE if own[0]["not_asked"] else ", ".join(str(each["sick"]) for each in own) for own in asked],
     }
+
+
+def illnesses_of(found: Mapping[str, Any]) -> str:
+    """Which prototypes of a run are sick, by illness."""
+    sick: dict[str, list[str]] = {}
+    for each in found["findings"]:
+        sick.setdefault(each["kind"], []).append(str(each["prototype"]))
+    return "; ".join(f"{kind}: {', '.join(own)}" for kind, own in sick.items()) or "none is sick"
 
 
 def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
@@ -165,14 +182,16 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
     text: str = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         seeds=len(black_box.runs),
         images=compared["images"],
-        first=next(row for row in rows if row["name"] == BLACK_BOX),
-        fit=[row["name"] for row in rows if not row["objections"]],
+        first=next(row for row in rows if row["name"] == BLACK_BOX.removeprefix(PREFIX)),
+        fit=[f"{row['name']} (seed {row['seeds']})" for row in rows if not row["objections"]],
         models=rows,
         ranks=RANKS,
         margin=f"{100 * MARGIN:g}",
         wrong=percent(1 - SOUND),
         found=percent(FOUND),
-        sentences=[pair["sentence"] for pair in pairs if BLACK_BOX in (pair["better"], pair["worse"])],
+        sentences=[
+            pair["sentence"].replace(PREFIX, "") for pair in pairs if BLACK_BOX in (pair["better"], pair["worse"])
+        ],
         illnesses=list(ILLNESSES),
         known=[
             (kind, illness.about, split_mend(mends[kind])[0]) for kind, illness in ILLNESSES.items() if kind in mends

@@ -139,6 +139,8 @@ COLUMNS = {
 
 def show_comparison(found: Mapping[str, Any]) -> None:
     """A line a kind of run, and a sentence for each two of them."""
+    from protolens.report.compared import verdicts
+
     kinds = found["kinds"]
     columns = {name: head for name, head in COLUMNS.items() if any(name in kind["figures"] for kind in kinds)}
     table = Table(title=f"{found['data']}: {found['images']:,} test images")
@@ -151,8 +153,11 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         table.add_row(kind["name"], str(len(kind["runs"])), *cells)
     console = _console()
     console.print(table)
-    for pair in found["pairs"]:
-        console.print(escape(pair["sentence"]), highlight=False)
+    to_read, others = verdicts(found)
+    for sentence in to_read:
+        console.print(escape(sentence), highlight=False)
+    if others:
+        console.print(f"The other {len(others)} pairs cannot be told apart; the page has them.", highlight=False)
 
 
 def _mean(figures: Mapping[str, Any] | None) -> str:

@@ -85,6 +85,9 @@ def test_a_verdict_is_a_plain_sentence():
     hardly = Difference(0.001, -0.0021, 0.004, 0.5)
     said = "A and B cannot be told apart: +0.1 points, 95 % interval −0.2 to 0.4."
     assert sentence("A", "B", hardly, False) == said
+    alone = "A and B cannot be told apart among 3 pairs: +0.4 points, 95 % interval 0.1 to 0.7 for this pair alone."
+    assert sentence("A", "B", surely, False, 3) == alone
+    assert sentence("A", "B", hardly, False, 3) == said
     assert "interval 0.0 to" in sentence("A", "B", Difference(0.001, -0.0001, 0.004, 0.5), False)
 
 

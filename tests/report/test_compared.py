@@ -1,8 +1,11 @@
 """The page of a comparison: what is best is bold, what is not known is a dash, and the first line is the verdict."""
 
+from itertools import combinations
+
 import pytest
 
-from protolens.report.compared import GROUPS, X, Y, answer, cell, plane, write_compared
+from protolens.report.compared import GROUPS, X, Y, answer, cell, plane, verdicts, write_compared
+from protolens.terminal import show_comparison
 
 ACCURACY, LOSS = GROUPS[0].columns[0], GROUPS[0].columns[-1]
 
@@ -47,6 +50,32 @@ def test_the_verdict_names_the_best_and_those_that_are_not_told_apart(found):
     for each in found["pairs"]:
         each["told_apart"] = False
     assert answer(found) == "a has the highest accuracy, and none of the others can be told apart from it."
+
+
+def of_many() -> dict[str, object]:
+    """Six kinds, of which the second is told apart from the first alone, and the last from the third."""
+    names = "abcdef"
+    apart = {("a", "b"), ("c", "f")}
+    pairs = [pair(*two, two in apart) for two in combinations(names, 2)]
+    return {"data": "digits", "images": 100, "kinds": [kind(name) for name in names], "pairs": pairs}
+
+
+def test_of_many_pairs_those_of_the_best_and_those_that_are_told_apart_are_read(found):
+    assert verdicts(found) == (["a beside c.", "a beside <b>.", "c beside <b>."], [])
+    to_read, others = verdicts(of_many())
+    assert to_read == [*(f"a beside {name}." for name in "bcdef"), "c beside f."]
+    assert len(others) == 15 - 6
+    assert answer(of_many()) == "a has the highest accuracy; of the others only b can be told apart from it."
+
+
+def test_the_other_pairs_are_there_for_who_wants_them(tmp_path, capsys):
+    page = write_compared(of_many(), tmp_path).read_text(encoding="utf-8")
+    folded = page.split("<details><summary>The other 9 pairs, which cannot be told apart")[1].split("</details>")[0]
+    assert folded.count("<li>") == 9
+    assert "e beside f." in folded
+    assert "a beside b." not in folded
+    show_comparison(of_many())
+    assert "The other 9 pairs cannot be told apart; the page has them." in capsys.readouterr().out
 
 
 def test_the_plane_shows_those_that_have_both_kinds_of_diversity(found):

@@ -133,11 +133,13 @@ def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(copied, monkeypatch, 
     assert answers[1].exists()
 
 
-def test_a_finished_table_does_nothing_the_second_time(copied, capsys):
-    before = times_of(copied)
+def test_a_finished_table_makes_no_run_again_and_writes_the_same(copied, capsys):
+    runs, pages = times_of(copied / "runs"), {path: path.read_bytes() for path in copied.glob("small.*")}
+    (copied / "small.html").write_text("of another version")
     assert main(["table", "small.toml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_json(copied / "small.json")
-    assert times_of(copied) == before
+    assert times_of(copied / "runs") == runs
+    assert {path: path.read_bytes() for path in copied.glob("small.*")} == pages
 
 
 def test_what_a_changed_file_asks_for_is_written_anew_without_making_a_run_again(copied, capsys):

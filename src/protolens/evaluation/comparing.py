@@ -257,7 +257,7 @@ def pairs_of(kinds: Mapping[str, Sequence[Compared]]) -> list[dict[str, Any]]:
             "chance": difference.chance,
             "adjusted_chance": chance,
             "told_apart": chance < LEVEL,
-            "sentence": sentence(better, worse, difference, chance < LEVEL),
+            "sentence": sentence(better, worse, difference, chance < LEVEL, len(pairs)),
         }
         for (better, worse), difference, chance in zip(pairs, found, chances, strict=True)
     ]
@@ -271,12 +271,14 @@ def difference_of(first: Tensor, second: Tensor) -> Difference:
     return Difference(float(apart.mean()), *bootstrap_interval(apart, 0), exact_paired_test(first[0], second[0]))
 
 
-def sentence(better: str, worse: str, difference: Difference, told_apart: bool) -> str:
-    """The verdict on two kinds in plain words."""
+def sentence(better: str, worse: str, difference: Difference, told_apart: bool, pairs: int = 1) -> str:
+    """The verdict on two kinds in plain words; the interval is that of these two alone, whatever pairs there are."""
     low, high = (f"{100 * end:z.1f}".replace("-", "−") for end in (difference.low, difference.high))
     figures = f"+{100 * difference.value:.1f} points, 95 % interval {low} to {high}"
     if told_apart:
         return f"{better} is more accurate than {worse}: {figures}."
+    if pairs > 1 and difference.low > 0:
+        return f"{better} and {worse} cannot be told apart among {pairs} pairs: {figures} for this pair alone."
     return f"{better} and {worse} cannot be told apart: {figures}."
 
 

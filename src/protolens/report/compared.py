@@ -54,6 +54,7 @@ class Group:
     columns: tuple[Column, ...]
 
 
+MANY = 10  # pairs that are all read
 DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
 # trust too: of `evaluate --robustness`
 OF_ROBUSTNESS = (
@@ -167,7 +168,7 @@ def write_compared(
         data=found["data"],
         images=counted(found["images"], "test image"),
         answer=answer(found),
-        pairs=[pair["sentence"] for pair in found["pairs"]],
+        verdicts=verdicts(found),
         kinds=[(kind["name"], counted(len(kind["runs"]), "run"), kind["model"]) for kind in found["kinds"]],
         groups=groups_of(found, figures),
         plane=plane(found),
@@ -243,9 +244,20 @@ def answer(found: Mapping[str, Any]) -> str:
     alike = [pair["worse"] for pair in found["pairs"] if pair["better"] == first and not pair["told_apart"]]
     if not alike:
         return f"{first} is the most accurate; every other one is told apart from it."
-    if len(alike) == len(found["kinds"]) - 1:
+    apart = [kind["name"] for kind in found["kinds"] if kind["name"] not in (first, *alike)]
+    if not apart:
         return f"{first} has the highest accuracy, and none of the others can be told apart from it."
+    if len(apart) < len(alike):
+        return f"{first} has the highest accuracy; of the others only {', '.join(apart)} can be told apart from it."
     return f"{first} has the highest accuracy; {', '.join(alike)} cannot be told apart from it."
+
+
+def verdicts(found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """A sentence for each pair: those to read, and the others, none of which is told apart, where there are many."""
+    first = found["pairs"][0]["better"] if len(found["pairs"]) > MANY else None
+    to_read = [pair for pair in found["pairs"] if first in (None, pair["better"]) or pair["told_apart"]]
+    others = [pair for pair in found["pairs"] if pair not in to_read]
+    return [pair["sentence"] for pair in to_read], [pair["sentence"] for pair in others]
 
 
 def plane(found: Mapping[str, Any]) -> Chart | None:

@@ -10,7 +10,7 @@ from protolens.editing import Workbench, edit_from, save_edited
 from protolens.errors import ProtolensError
 from protolens.evaluation import compare
 from protolens.report import write_report
-from protolens.report.compared import answer, groups_of
+from protolens.report.compared import answer, groups_of, verdicts
 from protolens.report.compared import plane as plane_of_kinds
 from protolens.serve.exhibit import Exhibit
 from protolens.serve.jobs import Job, Jobs
@@ -63,11 +63,12 @@ class Asking:
     def compare(self, names: Sequence[str]) -> dict[str, Any]:
         """The table of the predicates, and verdicts in plain sentences. Raises ProtolensError as `compare` does."""
         found = compare([self.shelf.find(name).run for name in names])
-        chart = plane_of_kinds(found)
+        chart, (to_read, others) = plane_of_kinds(found), verdicts(found)
         return {
             "answer": answer(found),
             "images": found["images"],
-            "pairs": [pair["sentence"] for pair in found["pairs"]],
+            "pairs": to_read,
+            "others": others,
             "groups": [
                 {
                     "question": group["question"],

@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from protolens.config import to_mapping
 from protolens.errors import ProtolensError, first_line
 from protolens.evaluation import evaluate, is_comparable
 from protolens.files import read_json
 from protolens.report import write_report
-from protolens.tables.plan import Cell, Table, cells_of, read_table
+from protolens.tables.plan import Cell, cells_of, read_table
 from protolens.tables.writing import place_of, write_table
 from protolens.train import (
     Run,
@@ -48,9 +47,7 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
             named_settings(*cell.config())  # a wrong setting of a model is told before hours go by
     entries = [entry_of(cell) for cell in cells]
     waiting = [number for number, entry in enumerate(entries) if entry["state"] != "done"]
-    if not waiting and (content := written(table, entries, out / file.stem)):
-        return content
-    if len(waiting) < len(cells):
+    if waiting and len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} cells are done")
     content = write_table(table, entries, file, out)  # tells of an unknown figure, if there is a run to ask
     with stop_politely() as asked:
@@ -61,15 +58,6 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
             say(f"{about}: {said_of(entries[number])}{left(later, entries)}")
             content = write_table(table, entries, file, out)
     return content
-
-
-def written(table: Table, entries: Sequence[Mapping[str, Any]], stem: Path) -> dict[str, Any]:
-    """What the JSON of a table holds that is written already, of the same runs; nothing where it is not."""
-    if not all(stem.with_name(f"{stem.name}.{kind}").exists() for kind in ("json", "md", "csv")):
-        return {}
-    content = dict(read_json(stem.with_name(f"{stem.name}.json")))
-    same = content.get("cells") == entries and content.get("settings") == to_mapping(table)
-    return content if same else {}
 
 
 def attempt(cell: Cell, about: str, asked: threading.Event, file: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from protolens.report.compared import answer, column_of, groups_of
+from protolens.report.compared import answer, column_of, groups_of, verdicts
 from protolens.report.numbers import NONE, counted
 from protolens.train.progress import duration
 
@@ -39,8 +39,11 @@ def comparison(found: Mapping[str, Any], figures: Sequence[str], page: str, leve
     yield from ("", f"{head} Which is more accurate?", "")
     yield f"{escaped(answer(found))} {counted(runs, 'run')} on {images} of {escaped(found['data'])}; [page]({page})."
     yield ""
-    for pair in found["pairs"]:
-        yield f"- {escaped(pair['sentence'])}"
+    to_read, others = verdicts(found)
+    for sentence in to_read:
+        yield f"- {escaped(sentence)}"
+    if others:
+        yield from ("", f"The other {len(others)} pairs cannot be told apart; the page has them.")
     for group in groups_of(found, figures):
         yield from ("", f"{head} {group['question']}", "")
         for column in group["columns"]:

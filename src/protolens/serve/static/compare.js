@@ -27,11 +27,14 @@ export async function compare(page) {
   ]);
 }
 
+const list = (lines) => h("ul", {}, lines.map((line) => h("li", {}, line)));
+
 function tables(found) {
   const cell = (each) => h("td", { className: `number${each.best ? " strong" : ""}` }, each.text, each.spread && h("span", { className: "quiet" }, ` ${each.spread}`));
   return [
     h("p", { className: "answer", id: "answer" }, found.answer),
-    h("ul", {}, found.pairs.map((line) => h("li", {}, line))),
+    list(found.pairs),
+    found.others.length > 0 && h("details", {}, h("summary", {}, `the other ${found.others.length} pairs, which cannot be told apart`), list(found.others)),
     ...found.groups.map((group) => h("section", {}, h("h2", {}, group.question),
       h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": group.question }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), group.columns.map((column) => h("th", { scope: "col", className: "number", title: column.about }, column.head)))),
