@@ -82,6 +82,8 @@ def test_single_runs_are_told_apart_by_the_images_that_only_one_gets_right():
 def test_a_verdict_is_a_plain_sentence():
     surely = Difference(0.004, 0.001, 0.007, 0.001)
     assert sentence("A", "B", surely, True) == "A is more accurate than B: +0.4 points, 95 % interval 0.1 to 0.7."
+    barely = sentence("A", "B", Difference(0.002, 0.0001, 0.004, 0.04), True)
+    assert barely == "A is more accurate than B: +0.20 points, 95 % interval 0.01 to 0.40."
     hardly = Difference(0.001, -0.0021, 0.004, 0.5)
     said = "A and B cannot be told apart: +0.1 points, 95 % interval −0.2 to 0.4."
     assert sentence("A", "B", hardly, False) == said

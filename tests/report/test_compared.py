@@ -78,6 +78,12 @@ def test_the_other_pairs_are_there_for_who_wants_them(tmp_path, capsys):
     assert "The other 9 pairs cannot be told apart; the page has them." in capsys.readouterr().out
 
 
+def test_of_two_the_verdict_names_both_or_the_better():
+    found = {"kinds": [kind("a"), kind("b")], "pairs": [pair("a", "b", True)]}
+    assert answer(found) == "a is the more accurate of the two."
+    assert answer(found | {"pairs": [pair("a", "b", False)]}) == "a and b cannot be told apart."
+
+
 def test_the_plane_shows_those_that_have_both_kinds_of_diversity(found):
     chart = plane(found)
     assert chart.words == "1: a"

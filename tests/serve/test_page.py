@@ -282,6 +282,7 @@ def test_runs_are_compared(visit):
 def test_an_edit_is_seen_at_once_undone_and_saved(visit, place, address):
     page = settled(visit("#/edit/prototypedl"))
     page.wait_for_selector(".switch")
+    assert "prototypedl adds up distances" in page.locator("main").inner_text()
     untouched = sorted((path, path.stat().st_mtime_ns) for path in (place / "prototypedl").rglob("*"))
     after = page.locator("#consequences tbody tr").nth(1)
     before = page.locator("#consequences tbody tr").nth(0).inner_text().replace("before", "after")

@@ -273,8 +273,9 @@ def difference_of(first: Tensor, second: Tensor) -> Difference:
 
 def sentence(better: str, worse: str, difference: Difference, told_apart: bool, pairs: int = 1) -> str:
     """The verdict on two kinds in plain words; the interval is that of these two alone, whatever pairs there are."""
-    low, high = (f"{100 * end:z.1f}".replace("-", "−") for end in (difference.low, difference.high))
-    figures = f"+{100 * difference.value:.1f} points, 95 % interval {low} to {high}"
+    decimals = 2 if told_apart and difference.low < 0.0005 else 1  # or the interval would begin at 0
+    low, high = (f"{100 * end:z.{decimals}f}".replace("-", "−") for end in (difference.low, difference.high))
+    figures = f"+{100 * difference.value:.{decimals}f} points, 95 % interval {low} to {high}"
     if told_apart:
         return f"{better} is more accurate than {worse}: {figures}."
     if pairs > 1 and difference.low > 0:

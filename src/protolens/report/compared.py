@@ -242,6 +242,9 @@ def answer(found: Mapping[str, Any]) -> str:
         return f"{found['kinds'][0]['name']} stands alone: there is no other kind of run to hold it against."
     first = found["pairs"][0]["better"]
     alike = [pair["worse"] for pair in found["pairs"] if pair["better"] == first and not pair["told_apart"]]
+    if len(found["pairs"]) == 1:
+        other = found["pairs"][0]["worse"]
+        return f"{first} and {other} cannot be told apart." if alike else f"{first} is the more accurate of the two."
     if not alike:
         return f"{first} is the most accurate; every other one is told apart from it."
     apart = [kind["name"] for kind in found["kinds"] if kind["name"] not in (first, *alike)]

@@ -86,7 +86,7 @@ class Asking:
         def work(job: Job) -> dict[str, Any]:
             bench = Workbench.open(exhibit.run, step=job.step, data=exhibit.data)
             self.benches[exhibit.name] = bench
-            return {"can": dict(bench.can), "images": len(bench.labels)}
+            return {"can": dict(bench.can), "images": len(bench.labels), "caution": bench.caution}
 
         return self.jobs.start("long", ("bench", exhibit.name), "a look at the validation images", work)
 

@@ -44,7 +44,7 @@ async function begin(page) {
   const bar = progress("looking at the validation images");
   fill(root, h("h1", {}, "Edit"), h("p", { className: "answer", id: "answer" }, "What if a prototype were gone, or spoke for another class?"), bar);
   if (!opened.has(run.name)) opened.set(run.name, await work(api(run.name, "bench"), undefined, signal, (job, seconds) => bar.tell(job, seconds)));
-  const { can } = opened.get(run.name);
+  const { can, caution } = opened.get(run.name);
   const { prototypes } = await prototypesOf(run, signal);
   fill(root,
     h("h1", {}, "Edit"),
@@ -53,7 +53,7 @@ async function begin(page) {
       h("section", { className: "left panel", "aria-label": "consequences" }, h("div", { id: "consequences" }), h("div", { id: "history" }), h("div", { id: "saving" })),
       h("section", { className: "right", "aria-label": "prototypes" },
         can.off && h("p", { className: "state" }, can.off),
-        !can.off && gallery(page, prototypes, can),
+        !can.off && gallery(page, prototypes, can, caution),
         h("h2", {}, "Hide a region"), can.forbid ? h("p", { className: "state" }, can.forbid) : region(page))),
     h("section", { "aria-labelledby": "flips-title" }, h("h2", { id: "flips-title" }, "Predictions that change"), h("div", { id: "flips" })));
   root.querySelector("#saving").append(saving(page));
@@ -61,7 +61,7 @@ async function begin(page) {
 
 const now = (root) => root.edits ?? [];
 
-function gallery(page, prototypes, can) {
+function gallery(page, prototypes, can, caution) {
   const { root, run } = page;
   const search = h("input", { type: "search", id: "search", placeholder: "class or number", "aria-label": "find prototypes by class or number" });
   const cards = prototypes.map((each) => {
@@ -84,7 +84,7 @@ function gallery(page, prototypes, can) {
     const text = search.value.trim().toLowerCase();
     for (const { card, each } of cards) card.hidden = Boolean(text) && !(each.class.toLowerCase().includes(text) || String(each.prototype) === text);
   });
-  return [h("div", { className: "choices" }, h("label", {}, "find ", search)), can.move && h("p", { className: "state" }, can.move), box];
+  return [h("div", { className: "choices" }, h("label", {}, "find ", search)), caution && h("p", { className: "quiet" }, caution), can.move && h("p", { className: "state" }, can.move), box];
 }
 
 function mark(page, edits) {
