@@ -1,13 +1,17 @@
 """The report as a person sees it: opened from the disk in a real browser."""
 
+import base64
 import csv
 import json
+import random
+from importlib.resources import files
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from protolens.report import write_explanations, write_report, write_robustness
+from protolens.report.numbers import percent, three
 from tests.report.test_robustness import content
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -18,9 +22,28 @@ TEXT_SIZES = """() => [...document.querySelectorAll('body *')]
         ? e.ownerSVGElement.getBoundingClientRect().width / e.ownerSVGElement.viewBox.baseVal.width : 1),
         e.outerHTML.slice(0, 80)])
     .filter(([size]) => size < 13.9)"""
+WRITTEN = """async ([code, values]) => {
+    const { three, percent } = await import(code);
+    return values.map(value => [three(value), percent(value)]);
+}"""
 CUT = """() => [...document.querySelectorAll('.reasons th, .reasons td, h1, h2, h3, p, li, dd')]
     .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display != 'inline')
     .map(e => e.outerHTML.slice(0, 120))"""
+
+
+def test_numbers_are_written_alike_in_python_and_in_the_browser(browser):
+    generator = random.Random(0)
+    sizes = [generator.choice((-1, 1)) * 10 ** generator.uniform(-12, 7) for _ in range(500)]
+    values = [0.0, 1.0, 9.996, -9.996, 99.96, 0.099996, 999.6, 0.99971, 0.999999, 0.00003, 1e-4, 1e-9, *sizes]
+    context = browser.new_context()
+    page = context.new_page()
+    source = base64.b64encode(files("protolens.report").joinpath("numbers.js").read_bytes()).decode()
+    shown = page.evaluate(WRITTEN, [f"data:text/javascript;base64,{source}", values])
+    context.close()
+    assert [one for one, _ in shown] == [three(value) for value in values]
+    assert [one for value, (_, one) in zip(values, shown, strict=True) if 0 <= value <= 1] == [
+        percent(value) for value in values if 0 <= value <= 1
+    ]
 
 
 @pytest.fixture

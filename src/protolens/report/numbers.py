@@ -18,7 +18,7 @@ def three(value: float | None) -> str:
         return "0"
     places = max(0, 2 - floor(log10(abs(rounded))))
     if places > 6:
-        return f"{value:.2e}".replace("-", MINUS)
+        return f"{value:.2e}".replace("e-0", "e-").replace("-", MINUS)
     return fixed(value, places)
 
 
