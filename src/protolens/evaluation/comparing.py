@@ -67,7 +67,7 @@ class Compared:
     def open(cls, folder: Run | Path | str) -> "Compared":
         """Raises ProtolensError for a run that was not evaluated by this version."""
         run = Run.open(folder)
-        answers, content = read_answers(run), run.told("evaluation.json")
+        answers, content = read_answers(run), run.evaluation
         if content is None:
             raise not_evaluated(run)
         return cls(run, answers, content)

@@ -44,7 +44,6 @@ from protolens.train import (
     share_of_equal,
 )
 
-FILE = "evaluation.json"
 THRESHOLDS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # of conciseness, as FLINT's paper
 
 
@@ -67,8 +66,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
     differ from those that the run was made with.
     """
     run = Run.open(run)
-    done = run.told(FILE)
-    if done and not again:
+    if not again and (done := run.evaluation):
         return Evaluation(done)
     data = open_data(run.config.data)
     refuse_other_images(run, data)
@@ -93,7 +91,7 @@ def evaluate(run: Run | Path | str, *, again: bool = False, device: str = "auto"
         write_answers(run.folder, answers, before, data.test.digest)
         assert state_digest(model) == before, "evaluation changed the model"
     content["seconds"] = round(time.monotonic() - begun, 2)
-    write_json(run.folder / FILE, content)
+    write_json(run.folder / "evaluation.json", content)
     return Evaluation(content)
 
 

@@ -32,7 +32,7 @@ def export_hub(run: Run, folder: Path, license: str | None) -> dict[str, Any]:
     Raises ProtolensError where the run was not evaluated, holds a network of one's own code, or the folder is there.
     """
     refuse_license(license)
-    evaluation = run.told("evaluation.json")
+    evaluation = run.evaluation
     if evaluation is None:
         raise ProtolensError(
             f"{run.folder} has no evaluation, from which a model card is made; call "

@@ -24,7 +24,7 @@ def write_report(run: Run | Path | str) -> Path:
     """
     run = Run.open(run)
     album = Album(run.folder)
-    evaluation = run.told("evaluation.json")
+    evaluation = run.evaluation
     prototypes = read_prototypes(run, album, evaluation.get("maximised") if evaluation else None)
     examples = read_examples(run, evaluation, prototypes, album) if evaluation else None
     painter = painter_of(run, evaluation, album) if evaluation else None

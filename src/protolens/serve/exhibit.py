@@ -44,11 +44,6 @@ class Exhibit:
                 self.kept = read_answers(self.run)
         return self.kept
 
-    @property
-    def evaluation(self) -> dict[str, Any]:
-        """evaluation.json, if it speaks of this model."""
-        return self.run.told("evaluation.json") or {}
-
     @cached_property
     def prototypes(self) -> list[Prototype]:
         """With their pictures."""

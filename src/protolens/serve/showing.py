@@ -25,7 +25,7 @@ FULL = 0.995  # share of a map's pixels that its colours tell apart
 
 def of_run(exhibit: Exhibit) -> dict[str, Any]:
     """A run in a list of runs."""
-    run, task, found = exhibit.run, exhibit.task, exhibit.evaluation
+    run, task, found = exhibit.run, exhibit.task, exhibit.run.evaluation or {}
     head = head_of(run)
     return {
         "name": exhibit.name,

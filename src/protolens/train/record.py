@@ -219,6 +219,11 @@ class Run:
         return content if content.get("model") == self.digest else None
 
     @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """evaluation.json: what `protolens evaluate` found; None where it was not called yet."""
+        return self.told("evaluation.json")
+
+    @property
     def edited(self) -> dict[str, Any] | None:
         """What was edited, of a run that `protolens edit` left: the run it was, and the edits; None for others."""
         found: dict[str, Any] | None = self.facts.get("edited")
