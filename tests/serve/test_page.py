@@ -358,6 +358,17 @@ def test_files_are_dropped(visit, tmp_path):
     page.wait_for_selector(".left p:has-text('Your image')")
 
 
+def test_the_address_is_copied_where_there_is_no_clipboard_too(visit):
+    page = settled(visit("#/why/prototypedl/test/0"))
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.get_by_role("button", name="copy the address").click()
+    page.wait_for_selector("button:has-text('copied')")
+    page.locator("#file").evaluate("e => e.insertAdjacentHTML('afterend', '<textarea id=pasted></textarea>')")
+    page.locator("#pasted").focus()
+    page.keyboard.press("Control+V")
+    assert page.locator("#pasted").input_value() == page.url
+
+
 def test_a_client_that_sends_all_before_it_listens_is_told_why(address):
     for _ in range(5):
         line = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=PATIENCE / 1000)

@@ -28,6 +28,26 @@ export function button(words, act) {
   return made;
 }
 
+export const copyButton = (words, make) => button(words, async (own) => {
+  own.textContent = (await copied(make())) ? "copied" : "could not be copied";
+  setTimeout(() => { own.textContent = words; }, 2000);
+});
+
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // not there for files, and for servers without TLS
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
 // make: gives the text of an SVG file, now or later
 export function figureSavers(name, make) {
   const saver = (words, act) => button(words, async (own) => {

@@ -1,5 +1,5 @@
 // The page needs none of this: it adds buttons that copy tables as CSV, and save figures and explanations as files.
-import { button, csv, figureSavers, fileName, save, standalone } from "./drawing.js";
+import { button, copyButton, csv, figureSavers, fileName, save, standalone } from "./drawing.js";
 import { reasonsFigure } from "./waterfall.js";
 
 const RUN = document.querySelector("h1").textContent;
@@ -19,26 +19,8 @@ function toCsv(table) {
   return csv(rows.map((row) => told(row).flatMap((cell) => [cellText(cell), ...Array(cell.colSpan - 1).fill("")])));
 }
 
-async function copy(content) {
-  try {
-    await navigator.clipboard.writeText(content);
-    return true;
-  } catch {
-    const area = document.createElement("textarea");
-    area.value = content;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
-}
-
 for (const table of document.querySelectorAll("table:not(.strip)")) {
-  table.caption.firstElementChild.append(" ", button("copy as CSV", async (own) => {
-    own.textContent = (await copy(toCsv(table))) ? "copied" : "could not be copied";
-    setTimeout(() => { own.textContent = "copy as CSV"; }, 2000);
-  }));
+  table.caption.firstElementChild.append(" ", copyButton("copy as CSV", () => toCsv(table)));
 }
 
 function beside(...buttons) {

@@ -110,14 +110,3 @@ export function framed(run, image, box) {
     h("rect", { class: "casing", ...around }), h("rect", { class: "box", ...around }));
   return h("div", { className: "framed" }, image, lines);
 }
-
-export async function copy(text, button) {
-  const before = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "copied";
-  } catch {
-    button.textContent = "could not be copied";
-  }
-  setTimeout(() => { button.textContent = before; }, 2000);
-}

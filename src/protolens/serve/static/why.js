@@ -1,6 +1,6 @@
 // Why this? One image: the decision in words, the sum that made it, and how other methods see it.
-import { api, copy, failed, fill, framed, get, h, picture, post, progress, say, shown, work } from "./dom.js";
-import { figureSavers, fileName, save } from "./drawing.js";
+import { api, failed, fill, framed, get, h, picture, post, progress, say, shown, work } from "./dom.js";
+import { button, copyButton, figureSavers, fileName, save } from "./drawing.js";
 import { percent, three } from "./numbers.js";
 import { prototypesOf, sums } from "./reasons.js";
 import { tableSaver, whyFigure } from "./taking.js";
@@ -177,13 +177,12 @@ function copies(page, found, prototypes, asked) {
   delete plain.classes;
   const file = fileName(run.name, split, index);
   const command = `protolens explain ${run.folder} ${file}.png${found.explained === found.predicted ? "" : ` --target '${found.explained}'`}`;
-  const button = (words, act) => h("button", { type: "button", onclick: act }, words);
   return h("p", { className: "copies" },
     button("save as JSON", () => save(`${file}.json`, JSON.stringify({ run: run.name, split, image: index, command, address: location.href, ...plain }, null, 1), "application/json")),
     tableSaver(file, () => [["prototype", "class", "similarity", "weight", "contribution", "lift"], ...found.reasons.map((r) => [r.prototype, r.class_name, r.similarity, r.weight, r.contribution, r.lift])]),
     figureSavers(file, () => whyFigure(run, found, prototypes, asked)),
     h("a", { href: picture(run.name, split, index), download: `${file}.png` }, "save the image"),
-    button("copy the address", (event) => copy(location.href, event.target)));
+    copyButton("copy the address", () => location.href));
 }
 
 // The same decision as other methods see it; they stream in, the quick ones first.
