@@ -25,7 +25,7 @@ from torchvision.models import resnet18
 from protolens import attribute, fit
 from protolens.attribution import superpixels
 from protolens.attribution.kernel_shap import coalitions, shapley_values
-from protolens.attribution.perturbation import answers, at_once, fill_of, in_precision
+from protolens.attribution.perturbation import answers, at_once, fill_of, folded, in_precision
 from protolens.config import Task, read_run
 from protolens.data import open_data, to_float
 from protolens.evaluation.maps import spearman
@@ -69,7 +69,7 @@ def beside(
         return attribute(network, images, None, method, seed, samples=SAMPLES, segments=SEGMENTS, **options)
 
     block = images.repeat(at_once(images) // len(images), 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    answer = in_precision(network, "bfloat16")
+    answer = in_precision(folded(network, images), "bfloat16")
 
     @torch.no_grad()
     def bare() -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from protolens.attribution import perturbation
 from protolens.attribution.kernel_shap import coalitions, kernel_shap, shapley_values
 from protolens.attribution.lime import lime, linear_weights
-from protolens.attribution.perturbation import answers, check_segments, fill_of, painted, superpixels
+from protolens.attribution.perturbation import answers, check_segments, fill_of, folded, painted, superpixels
 from protolens.errors import ProtolensError
 
 
@@ -230,3 +231,42 @@ def test_too_few_samples_are_refused_in_a_sentence():
 def test_pixels_have_the_value_of_their_segment():
     segments = torch.tensor([[[0, 1], [2, 1]]])
     assert painted(torch.tensor([[5.0, 6.0, 7.0]]), segments).tolist() == [[[5.0, 6.0], [7.0, 6.0]]]
+
+
+class Twice(nn.Module):
+    """A convolution that is normalised at one place and not at another; `asks` makes it one that cannot be traced."""
+
+    def __init__(self, asks: bool = False):
+        super().__init__()
+        self.convolution, self.norm, self.asks = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), asks
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.asks and images.sum() < 0:
+            return images.flatten(1)
+        return self.convolution(self.norm(self.convolution(images))).flatten(1)
+
+
+def normalised(network: nn.Module) -> nn.Module:
+    """In evaluation mode, with normalisation as after some training."""
+    for layer in network.eval().modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for values in (layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data):
+                values.uniform_(0.5, 2)
+    return network
+
+
+def test_normalisation_goes_into_convolutions_where_that_changes_nothing():
+    torch.manual_seed(0)
+    network, images = normalised(resnet18()), torch.rand(4, 3, 32, 32)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = folded(network, images)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in found.modules())
+    torch.testing.assert_close(found(images), network(images), rtol=1e-4, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_network_of_which_no_true_copy_can_be_made_stays_as_it_is(asks):
+    torch.manual_seed(0)
+    network = normalised(Twice(asks))
+    assert folded(network, torch.rand(2, 3, 8, 8)) is network

@@ -12,7 +12,7 @@ from protolens.attribution import gradients, occlusion
 from protolens.attribution.kernel_shap import kernel_shap
 from protolens.attribution.lime import lime
 from protolens.attribution.lrp import DEFAULT, lrp
-from protolens.attribution.perturbation import Answer, Fill, Precision, in_precision, superpixels
+from protolens.attribution.perturbation import Answer, Fill, Precision, folded, in_precision, superpixels
 from protolens.attribution.prp import DEFAULT as OF_PROTOTYPES
 from protolens.attribution.prp import class_relevance, prp_of_own
 from protolens.errors import ProtolensError, did_you_mean
@@ -40,7 +40,8 @@ class Question:
 
         precision: of the network's arithmetic. Raises ProtolensError for an unknown one.
         """
-        logits = in_precision(self.logits, precision)
+        network = folded(self.model, self.images) if precision == "bfloat16" else self.model
+        logits = in_precision(network, precision)
         several = getattr(getattr(self.model, "task", None), "several", False)
 
         def answer(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from protolens.errors import ProtolensError, did_you_mean
 
@@ -35,6 +35,23 @@ def in_precision(answer: Answer, precision: str) -> Answer:
             return answer(images).float()
 
     return rounded
+
+
+@torch.no_grad()
+def folded(network: nn.Module, images: Tensor) -> nn.Module:
+    """A copy with batch normalisation in the convolutions before it, or the network itself where that is not possible.
+
+    In bfloat16 normalisation takes a fifth of a ResNet's time. network: in evaluation mode, for it is traced, and what
+    cannot be traced is left as it is; images: one or more, of which both have to say the same.
+    """
+    from torch.fx.experimental.optimization import fuse
+
+    try:
+        copy = fuse(network)
+        said, told = network(images[:1]), copy(images[:1])
+    except Exception:  # of whatever a network does that cannot be traced or copied
+        return network
+    return copy if torch.allclose(told, said, rtol=1e-4, atol=1e-4 * float(said.abs().max())) else network
 
 
 def superpixels(images: Tensor, segments: int = 50) -> Tensor:
