@@ -139,7 +139,7 @@ COLUMNS = {
 
 def show_comparison(found: Mapping[str, Any]) -> None:
     """A line a kind of run, and a sentence for each two of them."""
-    from protolens.report.compared import verdicts
+    from protolens.report.compared import of_others, verdicts
 
     kinds = found["kinds"]
     columns = {name: head for name, head in COLUMNS.items() if any(name in kind["figures"] for kind in kinds)}
@@ -157,7 +157,7 @@ def show_comparison(found: Mapping[str, Any]) -> None:
     for sentence in to_read:
         console.print(escape(sentence), highlight=False)
     if others:
-        console.print(f"The other {len(others)} pairs cannot be told apart; the page has them.", highlight=False)
+        console.print(of_others(others), highlight=False)
 
 
 def _mean(figures: Mapping[str, Any] | None) -> str:

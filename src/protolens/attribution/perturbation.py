@@ -42,7 +42,7 @@ def folded(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy with batch normalisation in the convolutions before it, or the network itself where that is not possible.
 
     In bfloat16 normalisation takes a fifth of a ResNet's time. network: in evaluation mode, for it is traced, and what
-    cannot be traced is left as it is; images: one or more, of which both have to say the same.
+    cannot be traced is left as it is; images: both have to say the same of the first.
     """
     from torch.fx.experimental.optimization import fuse
 

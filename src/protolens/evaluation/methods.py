@@ -31,7 +31,7 @@ from protolens.evaluation.looking import (
     looked_closely,
 )
 from protolens.evaluation.sampling import IMAGES, LEAST, drawn, mean_of, numbers, share_of
-from protolens.files import read_json, write_json
+from protolens.files import write_json
 from protolens.models import PrototypeModel, state_digest
 from protolens.train import Run, Team, assemble, refuse_other_images
 
@@ -67,8 +67,9 @@ def faithfulness(
     if images < 2:
         raise ProtolensError(f"{images} images are too few: an interval needs 2 or more")
     asked, path = Asked(chosen, images, seed, options or {}, precision, budget), run.folder / FILE
-    if path.exists() and not again and is_answered_by(content := read_json(path), run, asked):
-        return dict(content)
+    done = None if again else run.told(FILE)
+    if done and done["asked"] == asked.facts():
+        return done
     data = open_data(run.config.data)
     refuse_other_images(run, data)
     with assemble(device) as team:
@@ -96,11 +97,6 @@ def faithfulness(
         write_json(path, content)
         parts.forget()
     return content
-
-
-def is_answered_by(content: Mapping[str, Any], run: Run, asked: Asked) -> bool:
-    """Whether a file says of the run's model what is asked."""
-    return bool(content["model"] == run.digest and content["asked"] == asked.facts())
 
 
 def closer_of(images: int, budget: float | None) -> int:

@@ -263,6 +263,11 @@ def verdicts(found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return [pair["sentence"] for pair in to_read], [pair["sentence"] for pair in others]
 
 
+def of_others(others: Sequence[str]) -> str:
+    """What is said, where there is no room for them, of the pairs that `verdicts` gives last."""
+    return f"The other {len(others)} pairs cannot be told apart; the page has them."
+
+
 def plane(found: Mapping[str, Any]) -> Chart | None:
     """Each kind as a dot by its two diversities; None where none has both."""
     dots = [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from protolens.report.compared import answer, column_of, groups_of, verdicts
+from protolens.report.compared import answer, column_of, groups_of, of_others, verdicts
 from protolens.report.numbers import NONE, counted
 from protolens.train.progress import duration
 
@@ -43,7 +43,7 @@ def comparison(found: Mapping[str, Any], figures: Sequence[str], page: str, leve
     for sentence in to_read:
         yield f"- {escaped(sentence)}"
     if others:
-        yield from ("", f"The other {len(others)} pairs cannot be told apart; the page has them.")
+        yield from ("", of_others(others))
     for group in groups_of(found, figures):
         yield from ("", f"{head} {group['question']}", "")
         for column in group["columns"]:
