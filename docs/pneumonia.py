@@ -109,6 +109,11 @@ def sound(model: Model) -> list[int]:
     return [seed for seed, own in zip(seeds, model.found, strict=True) if own["healthy"] >= SOUND * own["prototypes"]]
 
 
+def sound_in_all(model: Model) -> bool:
+    """Whether the doctor has little enough to say about the prototypes of all seeds together."""
+    return sum(own["healthy"] for own in model.found) >= SOUND * sum(own["prototypes"] for own in model.found)
+
+
 def deficit(model: Model, pairs: Sequence[Mapping[str, Any]]) -> float:
     """How much less accurate than the black box it may be: that end of the interval."""
     (pair,) = [pair for pair in pairs if {pair["better"], pair["worse"]} == {BLACK_BOX, model.name}]
@@ -155,7 +160,8 @@ def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "balanced": spread(model.figures["balanced_accuracy"]),
         **{name: spread(model.figures[name]) for name in names},
         "sound": ", ".join(f"{own['healthy']} of {own['prototypes']}" for own in model.found),
-        "seeds": ", ".join(map(str, sound(model))),
+        "seeds": f"{'seed' if len(sound(model)) == 1 else 'seeds'} {', '.join(map(str, sound(model)))}",
+        "sound_in_all": sound_in_all(model),
         "objections": objections(model, pairs),
         "shown": shown.config.seed,
         "finds": f"{counted(found['prototypes'], 'prototype')}; {illnesses_of(found)}.",
@@ -183,7 +189,8 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
         seeds=len(black_box.runs),
         images=compared["images"],
         first=next(row for row in rows if row["name"] == BLACK_BOX.removeprefix(PREFIX)),
-        fit=[f"{row['name']} (seed {row['seeds']})" for row in rows if not row["objections"]],
+        fit=[f"{row['name']} ({row['seeds']})" for row in rows if not row["objections"]],
+        together=[row["name"] for row in rows if row["sound_in_all"] and not row["objections"]],
         models=rows,
         ranks=RANKS,
         margin=f"{100 * MARGIN:g}",

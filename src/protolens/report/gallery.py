@@ -230,7 +230,8 @@ def _sentence(prototypes: Sequence[Prototype], silent: Sequence[str], left: int)
     said = [f"{counted(len(prototypes), 'prototype')} for {counted(len(per_class), 'class')}, {use}"]
     if silent:
         said.append(f"no prototype speaks for {_some(silent)}")
-    said.append(f"something is odd about {count(odd)}: read the lines marked with a flag" if odd else "nothing is odd")
+    flagged = f"something is odd about {count(odd)}: read the lines marked with a flag"
+    said.append(flagged if odd else "nothing is odd at first sight: the verb doctor looks closer")
     return "; ".join(said) + "."
 
 

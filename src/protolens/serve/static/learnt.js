@@ -49,7 +49,7 @@ function answer(run, found) {
   const silent = run.classes.filter((name) => !classes.has(name));
   const said = [`${plural(found.prototypes.length, "prototype")} for ${classes.size} of ${run.classes.length} classes`];
   if (silent.length) said.push(`none speaks for ${silent.slice(0, 5).join(", ")}${silent.length > 5 ? ` and ${silent.length - 5} more` : ""}`);
-  said.push(odd ? `something is odd about ${count(odd)}, marked with a flag` : "nothing is odd");
+  said.push(odd ? `something is odd about ${count(odd)}, marked with a flag` : `nothing is odd${found.asked ? "" : " at first sight"}`);
   return `${said.join("; ")}.`;
 }
 
