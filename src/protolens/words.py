@@ -26,6 +26,9 @@ A table is a file such as this one; all but models may be left out:
   data = ["mnist", "fashion-mnist"]   # each model on each; else what its recipe says
   convert = ["kmex"]                  # each run also with KMEx on top
   runs = "runs"                       # where RECIPE-SEED and RECIPE-SEED-kmex lie
+  measure = ["robustness", "gap", "uncertainty"]  # beside the evaluation
+  images = 200                        # test images for robustness and gap (1000)
+  others = ["fashion-mnist"]          # what the runs should refuse, for uncertainty
   figures = ["accuracy", "loss"]      # else those of the page of `compare`
   [settings.mnist-protovae]           # changes to a recipe, or to kmex
   stages.train.epochs = 5

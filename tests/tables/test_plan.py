@@ -39,6 +39,28 @@ def test_the_cells_are_all_seeds_of_all_models_and_what_they_become(tmp_path):
     assert table.seeds == (0, 2)
 
 
+def test_a_run_is_held_against_the_black_box_of_its_data_and_seed_or_against_what_it_was_made_of(tmp_path):
+    table = read(
+        tmp_path,
+        'models = ["mnist-flint", "mnist-blackbox"]\nseeds = [0, 1]\nconvert = ["kmex"]\n'
+        'measure = ["gap", "uncertainty"]\nimages = 40\n'
+        'data = ["mnist", "fashion-mnist"]\nothers = ["fashion-mnist", "cifar10"]\n',
+    )
+    found = {cell.folder.name: cell.measures for cell in cells_of(table)}
+    boxes = {name: each.black_box and each.black_box.name for name, each in found.items()}
+    for data in ("mnist", "fashion-mnist"):
+        for seed in (0, 1):
+            flint, box = f"mnist-flint-{data}-{seed}", f"mnist-blackbox-{data}-{seed}"
+            assert (boxes[flint], boxes[f"{flint}-kmex"]) == (box, flint)
+            assert (boxes[box], boxes[f"{box}-kmex"]) == (None, box)
+    assert len(boxes) == 16
+    assert {each.images for each in found.values()} == {40}
+    assert found["mnist-flint-mnist-0"].others == ("fashion-mnist", "cifar10")
+    assert found["mnist-flint-fashion-mnist-0-kmex"].others == ("cifar10",)
+    alone = cells_of(read(tmp_path, 'models = ["mnist-flint"]\n'))
+    assert {(cell.measures.kinds, cell.measures.black_box) for cell in alone} == {((), None)}
+
+
 def test_models_are_crossed_with_data_where_these_are_named(tmp_path):
     cells = cells_of(read(tmp_path, 'models = ["mnist-flint"]\nseeds = [1]\ndata = ["mnist", "medmnist:bloodmnist"]\n'))
     assert [cell.folder.as_posix() for cell in cells] == [
@@ -60,6 +82,10 @@ def test_models_are_crossed_with_data_where_these_are_named(tmp_path):
         ('models = ["mnist-flnt"]', r"mnist-flnt is not a recipe; did you mean mnist-flint\?"),
         ('models = ["nowhere.toml"]', r"nowhere\.toml does not exist"),
         ('models = ["mnist-flint"]\nconvert = ["kmx"]', r"t\.toml: convert\.0 cannot be 'kmx': input should be 'kmex'"),
+        ('models = ["mnist-flint"]\nmeasure = ["gaps"]', r"t\.toml: measure\.0 cannot be 'gaps': input should be 'rob"),
+        ('models = ["mnist-flint"]\nmeasure = ["gap", "gap"]', r"t\.toml: measure has gap twice; write it once"),
+        ('models = ["mnist-flint"]\nothers = ["cifar10"]', r"t\.toml: others is asked for by uncertainty alone; write"),
+        ('models = ["mnist-flint"]\nimages = 3', r"t\.toml: images cannot be 3: input should be greater than or eq"),
         ('models = ["mnist-flint"]\nseeds = []', r"t\.toml: seeds cannot be "),
         ('models = ["mnist-flint"]\nseeds = [1, 1]', r"t\.toml: seeds has 1 twice; write it once"),
         ('models = ["mnist-flint", "mnist-flint"]', r"t\.toml: models has mnist-flint twice"),

@@ -19,6 +19,7 @@ from protolens.config import to_mapping
 from protolens.errors import ProtolensError
 from protolens.evaluation.answers import not_evaluated, read_answers
 from protolens.evaluation.doubting import FILE as DOUBTS
+from protolens.evaluation.gap import figures_of_gap
 from protolens.evaluation.predicates import flat
 from protolens.evaluation.scores import (
     Difference,
@@ -174,11 +175,13 @@ def counterpart(one: Compared, everyone: Sequence[Compared]) -> tuple[Tensor, Te
 
 
 def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, float | None]:
-    """Every figure of a run by its dotted name, with those of robustness.json where it tells of the same model."""
+    """Every figure of a run by its dotted name, with what else was measured of the same model."""
     found = {name: one.content[name] for name in SCORES if one.content.get(name) is not None}
     if black is not None:
         found |= {f"trust.{name}": number(value) for name, value in trust_of(one, *black).items()}
-    found |= refusals_of(one) | flat(one.content["predicates"]) | figures_of_robustness(one.run)
+    found |= (
+        refusals_of(one) | flat(one.content["predicates"]) | figures_of_robustness(one.run) | figures_of_gap(one.run)
+    )
     parts = one.content.get("parts", {})  # evaluations by earlier versions have none
     return found | flat(parts.get("figures", {}), "transparency.parts.")
 

@@ -88,6 +88,15 @@ def summary(found: Mapping[str, Tensor], methods: Sequence[str]) -> dict[str, An
     return {name: {key: mean_of(found[f"{name} {key}"]) for key in keys} for name in methods}
 
 
+def figures_of_gap(run: Run) -> dict[str, float | None]:
+    """The figures of RUN/gap.json by dotted names, where it tells of the run's model."""
+    content = run.told(FILE)
+    if content is None:
+        return {}
+    found = {f"trust.gap.{name}.{key}": own[key]["mean"] for name, own in content["methods"].items() for key in own}
+    return found | {"trust.gap_images": content["images"]}
+
+
 def counterparts(run: Run, other: Run | Path | str | None) -> tuple[PrototypeModel, PrototypeModel]:
     """The model and its black box. Raises ProtolensError where there is none, or one for other images."""
     model = run.model()

@@ -237,4 +237,5 @@ def figures_of_robustness(run: Run) -> dict[str, float | None]:
         return {}
     parts = {name: content[name] for name in ("prototypes", "noise", "prototypes_again")}
     means = ((name.rpartition(".mean"), value) for name, value in flat(parts).items())
-    return {f"trust.{before}": value for (before, mean, after), value in means if mean and not after}
+    found = {f"trust.{before}": value for (before, mean, after), value in means if mean and not after}
+    return found | {"trust.robustness_images": content["images"]}

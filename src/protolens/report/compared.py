@@ -10,7 +10,7 @@ from protolens.evaluation.metric import HIGHER, LOWER, NEITHER
 from protolens.files import write_text
 from protolens.report.about import path_of
 from protolens.report.charts import ACCENT, INK, MUTED, TEXT, Chart, set_height, to_svg
-from protolens.report.numbers import SPACE, counted, fixed
+from protolens.report.numbers import SPACE, count, counted, fixed
 from protolens.report.page import render
 
 if TYPE_CHECKING:
@@ -52,11 +52,19 @@ class Group:
     name: str
     question: str
     columns: tuple[Column, ...]
+    measured: str = ""  # the figure that tells on how many images, where not on all test images
 
 
 MANY = 10  # pairs that are all read
 DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
-# trust too: of `evaluate --robustness`
+# trust too: of `evaluate --beside` and `evaluate --robustness`
+OF_GAP = (
+    Column("trust.gap.lrp.own", "its own map", "rank correlation of its own map with the black box’s by LRP, for the "
+           "class that the black box says; 1 less it is the gap", HIGHER, thousandths),
+    Column("trust.gap.lrp.same", "its map by LRP", "the same of its map by LRP", HIGHER, thousandths),
+    Column("trust.gap.lrp.edges", "the image’s edges", "the same of edges, which know neither: the control", NEITHER,
+           thousandths),
+)  # fmt: skip
 OF_ROBUSTNESS = (
     Column(DROP.format("prp", "remove_top"), "without its reasons", "share of the similarity to prototypes of its "
            "class that an image loses with the half of its pixels that PRP ranks first, inpainted; more than by chance "
@@ -109,7 +117,8 @@ GROUPS = (
         Column("trust.matched_correlation", "stays in re-runs", "rank correlation of prototypes with their partners in "
                "runs of other seeds, over the test images", HIGHER, thousandths),
     )),
-    Group("robustness", "Do its reasons hold?", OF_ROBUSTNESS),
+    Group("reasons", "Does it decide for the reasons of its black box?", OF_GAP, "trust.gap_images"),
+    Group("robustness", "Do its reasons hold?", OF_ROBUSTNESS, "trust.robustness_images"),
     Group("transparency", "Can its decisions be read?", (
         Column("transparency.by_similarity.unused", "never used", "share of prototypes that are the most similar one "
                "to no test image", LOWER),
@@ -205,8 +214,19 @@ def groups_of(found: Mapping[str, Any], figures: Sequence[str] = ()) -> list[dic
         columns = [column for column in wanted if any(known(kind, column) for kind in kinds)]
         if columns:
             rows = [(kind["name"], [cell(kind, column, kinds) for column in columns]) for kind in kinds]
-            groups.append({"name": group.name, "question": group.question, "columns": columns, "rows": rows})
+            own = {"name": group.name, "question": group.question, "measured": measured(group, kinds)}
+            groups.append({**own, "columns": columns, "rows": rows})
     return groups
+
+
+def measured(group: Group, kinds: Sequence[Mapping[str, Any]]) -> str:
+    """On how many test images the figures of a group were measured, in words; nothing where on all of them."""
+    found = [kind["figures"].get(group.measured, {}).get("values", ()) for kind in kinds]
+    numbers = sorted({int(value) for values in found for value in values if value is not None})
+    if not numbers:
+        return ""
+    few = f"{count(numbers[0])} to " if len(numbers) > 1 else ""
+    return f"Measured on {few}{counted(numbers[-1], 'test image')} of each run, drawn by a seed."
 
 
 def column_of(figure: str) -> Column:

@@ -72,6 +72,7 @@ class Asking:
             "groups": [
                 {
                     "question": group["question"],
+                    "measured": group["measured"],
                     "columns": [{"head": column.head, "about": column.about} for column in group["columns"]],
                     "rows": [{"name": name, "cells": cells} for name, cells in group["rows"]],
                 }

@@ -11,8 +11,8 @@ from typing import Any
 
 from protolens.errors import ProtolensError, first_line
 from protolens.evaluation import evaluate, is_comparable
-from protolens.files import read_json
 from protolens.report import write_report
+from protolens.tables.measuring import lacking, measure
 from protolens.tables.plan import Cell, cells_of, read_table
 from protolens.tables.writing import place_of, write_table
 from protolens.train import (
@@ -50,11 +50,13 @@ def make_table(file: Path, out: Path | None = None) -> dict[str, Any]:
     if waiting and len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} cells are done")
     content = write_table(table, entries, file, out)  # tells of an unknown figure, if there is a run to ask
+    boxes = {cell.measures.black_box for cell in cells if cell.source is None}
+    waiting.sort(key=lambda number: cells[number].folder not in boxes)  # others are held against them
     with stop_politely() as asked:
-        for number in waiting:
+        for place, number in enumerate(waiting, start=1):
             about = f"cell {number + 1} of {len(cells)}, {cells[number].folder.name}"
             entries[number] = attempt(cells[number], about, asked, file)
-            later = [cells[other] for other in waiting if other > number]
+            later = [cells[other] for other in waiting[place:]]
             say(f"{about}: {said_of(entries[number])}{left(later, entries)}")
             content = write_table(table, entries, file, out)
     return content
@@ -76,7 +78,7 @@ def attempt(cell: Cell, about: str, asked: threading.Event, file: Path) -> dict[
 
 
 def make(cell: Cell, about: str, asked: threading.Event) -> None:
-    """Leave a finished and evaluated run in the cell's folder, whatever of it is there already."""
+    """Leave a finished, evaluated and measured run in the cell's folder, whatever of it is there already."""
     if not (cell.folder / "run.json").exists():
         say(f"{about}: {'converting' if cell.to else 'training'}")
     if cell.source is None or cell.to is None:
@@ -92,12 +94,17 @@ def make(cell: Cell, about: str, asked: threading.Event) -> None:
         say(f"{about}: evaluating")
         evaluate(run, again=True)
         write_report(run)
+    for kind in lacking(run, cell.measures):
+        if asked.is_set():
+            break
+        say(f"{about}: measuring {kind}")
+        measure(run, kind, cell.measures)
     if asked.is_set():
         raise StoppedError("stopped after the evaluation")
 
 
 def is_done(cell: Cell) -> bool:
-    """Whether the cell's run is finished with these settings, and evaluated so that it can be compared."""
+    """Whether the cell's run is finished with these settings, evaluated so that it can be compared, and measured."""
     if not (cell.folder / "run.json").exists():
         return False
     try:
@@ -106,7 +113,7 @@ def is_done(cell: Cell) -> bool:
             refuse_other_settings(run, *cell.config())
         else:
             refuse_other_settings(run, *conversion(cell.source, cell.changes, cell.to))
-        return is_comparable(run)
+        return is_comparable(run) and not lacking(run, cell.measures)
     except ProtolensError:
         return False
 
@@ -122,23 +129,25 @@ def entry_of(cell: Cell, error: str | None = None) -> dict[str, Any]:
         "state": "failed" if error else "done" if done else "waiting",
         "error": error,
     }
-    return entry | (history_of(Run.open(cell.folder)) if done else {})
+    return entry | (history_of(Run.open(cell.folder), cell.measures.kinds) if done else {})
 
 
-def history_of(run: Run) -> dict[str, Any]:
-    """What made a run and its evaluation, and how long both took."""
-    made, evaluation = run.facts["made_with"], read_json(run.folder / "evaluation.json")
+def history_of(run: Run, kinds: Sequence[str]) -> dict[str, Any]:
+    """What made a run and its evaluation, and how long both took. kinds: of measurements that are part of it."""
+    made, evaluation = run.facts["made_with"], run.evaluation or {}
+    told = [content["seconds"] for kind in kinds for content in [run.told(f"{kind}.json")] if content]
+    seconds = evaluation.get("seconds")
     commit = made.get("commit")
     with suppress(OSError):
         # scripts that came before wrote it beside the run
         commit = commit or (run.folder / "commit").read_text(encoding="utf-8").strip()
     return {
         "model": run.digest,
-        "images": evaluation["data"],
+        "images": evaluation.get("data"),
         "commit": commit,
         "versions": {name: made.get(name) for name in OF_VERSIONS},
         "hardware": {name: made.get(name) for name in OF_HARDWARE},
-        "seconds": {"training": run.facts.get("seconds"), "evaluation": evaluation.get("seconds")},
+        "seconds": {"training": run.facts.get("seconds"), "evaluation": seconds and seconds + sum(told)},
         "evaluated_with": evaluation.get("made_with"),
     }
 

@@ -46,6 +46,8 @@ def comparison(found: Mapping[str, Any], figures: Sequence[str], page: str, leve
         yield from ("", of_others(others))
     for group in groups_of(found, figures):
         yield from ("", f"{head} {group['question']}", "")
+        if group["measured"]:
+            yield from (group["measured"], "")
         for column in group["columns"]:
             yield f"- {escaped(column.head)}: {escaped(column.about)}; {DIRECTION[column.better]}."
         yield ""

@@ -1,16 +1,19 @@
 """What a table is: a file of a few lines, and the cells that it stands for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 
 from protolens.config import RunConfig, build, merge, option, read_recipe, read_run
 from protolens.errors import ProtolensError, did_you_mean
+from protolens.evaluation.comparing import BLACK_BOXES
 from protolens.files import as_part_of_a_name
+
+Kind = Literal["robustness", "gap", "uncertainty"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,25 @@ class Table:
     convert: tuple[Literal["kmex", "concepts"], ...] = option((), "what each run is converted to as well")
     runs: str = option("runs", "folder of the runs: RECIPE-SEED, RECIPE-SEED-kmex, or RECIPE-DATA-SEED")
     settings: dict[str, dict[str, Any]] = option({}, "changes to a recipe, or to a conversion such as kmex")
+    measure: tuple[Kind, ...] = option((), "what is measured of each run beside its evaluation")
+    images: Annotated[int, Ge(30)] = option(1000, "test images on which robustness and gap are measured")
+    others: tuple[str, ...] = option((), "data sets whose images the runs should refuse, for uncertainty")
     figures: tuple[str, ...] = option((), "dotted names of figures; else those of the page of `compare`")
     goals: dict[str, dict[str, Any]] = option({}, "least mean of a figure of a recipe, or of RECIPE-kmex")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of a run beside its evaluation.
+
+    images: of the test split, for robustness and gap; others: data sets that are none of its own, for uncertainty;
+    black_box: the run that its explanations are held against, None where there is none.
+    """
+
+    kinds: tuple[Kind, ...] = ()
+    images: int = 0
+    others: tuple[str, ...] = ()
+    black_box: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ class Cell:
     seed: int
     folder: Path
     changes: Mapping[str, Any]
+    measures: Measures
     to: str | None = None
     source: Path | None = None
 
@@ -68,11 +89,13 @@ def read_table(path: Path) -> Table:
     table = build(Table, {"title": path.stem, **tables}, path.name)
     names = [name_of_recipe(model) for model in table.models]
     lists: dict[str, Sequence[object]] = {"models": names, "seeds": table.seeds}
-    lists |= {"data": table.data, "convert": table.convert}
+    lists |= {"data": table.data, "convert": table.convert, "measure": table.measure, "others": table.others}
     for kind, own in lists.items():
         twice = [entry for entry in own if own.count(entry) > 1]
         if twice:
             raise ProtolensError(f"{path.name}: {kind} has {twice[0]} twice; write it once")
+    if table.others and "uncertainty" not in table.measure:
+        raise ProtolensError(f'{path.name}: others is asked for by uncertainty alone; write measure = ["uncertainty"]')
     for name in table.settings:
         known = [*names, *table.convert]
         if name not in known:
@@ -93,19 +116,34 @@ def read_table(path: Path) -> Table:
 
 def cells_of(table: Table) -> list[Cell]:
     """The runs of a table in the order in which they are made: all seeds of a model, each with what it becomes."""
-    cells = []
+    cells: list[Cell] = []
+    boxes: dict[tuple[str, int], Path] = {}
     for recipe, data in product(table.models, table.data or ("",)):
         name = name_of_recipe(recipe)
         changes = merge(table.settings.get(name, {}), {"data": {"name": data}} if data else {})
-        told = data or read_run(recipe, changes)[0].data.name
+        config, _ = read_run(recipe, changes)
+        told = config.data.name
         stem = f"{name}-{as_part_of_a_name(data)}" if data else name
+        measures = Measures(table.measure, table.images, tuple(other for other in table.others if other != told))
         for seed in table.seeds:
             folder = Path(table.runs) / f"{stem}-{seed}"
-            cells.append(Cell(recipe, told, seed, folder, changes))
+            if config.model["name"] in BLACK_BOXES:
+                boxes.setdefault((told, seed), folder)
+            cells.append(Cell(recipe, told, seed, folder, changes, measures))
             for to in table.convert:
                 place, own = folder.with_name(f"{folder.name}-{to}"), table.settings.get(to, {})
-                cells.append(Cell(recipe, told, seed, place, own, to, folder))
-    return cells
+                cells.append(Cell(recipe, told, seed, place, own, measures, to, folder))
+    if "gap" not in table.measure:
+        return cells
+    return [replace(cell, measures=replace(cell.measures, black_box=black_box_of(cell, boxes))) for cell in cells]
+
+
+def black_box_of(cell: Cell, boxes: Mapping[tuple[str, int], Path]) -> Path | None:
+    """The run that a cell is held against: what it was converted from, else the black box of its data and seed."""
+    if cell.source is not None:
+        return cell.source
+    box = boxes.get((cell.data, cell.seed))
+    return None if box == cell.folder else box
 
 
 def name_of_recipe(recipe: str) -> str:

@@ -35,7 +35,7 @@ function tables(found) {
     h("p", { className: "answer", id: "answer" }, found.answer),
     list(found.pairs),
     found.others.length > 0 && h("details", {}, h("summary", {}, `the other ${found.others.length} pairs, which cannot be told apart`), list(found.others)),
-    ...found.groups.map((group) => h("section", {}, h("h2", {}, group.question),
+    ...found.groups.map((group) => h("section", {}, h("h2", {}, group.question), group.measured && h("p", {}, group.measured),
       h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": group.question }, h("table", {},
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "run"), group.columns.map((column) => h("th", { scope: "col", className: "number", title: column.about }, column.head)))),
         h("tbody", {}, group.rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.name), row.cells.map(cell)))))),
