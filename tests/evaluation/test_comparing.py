@@ -118,10 +118,10 @@ def test_what_a_model_does_not_know_is_compared_where_it_was_measured_of_this_mo
     kinds = compare([box, poor])["kinds"]
     for kind, name in zip(kinds, found, strict=True):
         own = {figure: values["mean"] for figure, values in kind["figures"].items()}
-        assert own["uncertainty.refused"] == found[name]["refusal"]["chosen"]["refused"]
-        assert own["uncertainty.accuracy"] == found[name]["refusal"]["chosen"]["accuracy"]
+        assert own["uncertainty.refused"] == found[name]["refusal"]["cautious"]["refused"]
+        assert own["uncertainty.accuracy"] == found[name]["refusal"]["cautious"]["accuracy"]
         for other in ("noise", "digits"):
-            expected = found[name]["others"][other]["refusal"]["chosen"]["refused"]
+            expected = found[name]["others"][other]["refusal"]["cautious"]["refused"]
             assert own[f"uncertainty.refused_of.{other}"] == expected
         assert own["calibration_error"] == pytest.approx(found[name]["forced"]["calibration_error"], abs=1e-6)
     page = write_compared(compare([box, poor]), tmp_path).read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def test_what_was_measured_stands_in_all_files_of_the_table(inside):
     content = read_json(inside / "small.json")
     rows = {(row["recipe"], row["metric"]): row["values"] for row in content["rows"]}
     gap, holds = (read_json(inside / f"runs/net-1/{kind}.json") for kind in ("gap", "robustness"))
-    refused = read_json(inside / "runs/net-1/uncertainty.json")["refusal"]["chosen"]["refused"]
+    refused = read_json(inside / "runs/net-1/uncertainty.json")["refusal"]["cautious"]["refused"]
     assert rows["net", "trust.gap.lrp.own"] == [gap["methods"]["lrp"]["own"]["mean"]]
     assert rows["net", "trust.noise.gaussian.decision_stays"] == [holds["noise"]["gaussian"]["decision_stays"]["mean"]]
     assert rows["net", "uncertainty.refused"] == [refused]

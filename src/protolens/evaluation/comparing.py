@@ -187,12 +187,16 @@ def figures_of(one: Compared, black: tuple[Tensor, Tensor] | None) -> dict[str, 
 
 
 def refusals_of(one: Compared) -> dict[str, float | None]:
-    """What `evaluate --uncertainty` has found of the same model, by the least probability that it chose."""
+    """What `evaluate --uncertainty` has found of the same model, by the least probability that is called cautious.
+
+    It costs every model as many of its own images, so that what it refuses of others can be compared; that for right
+    answers refuses nothing where a model is right anyway.
+    """
     content = one.run.told(DOUBTS)
     if content is None:
         return {}
-    own = content["refusal"]["chosen"]
-    others = {f"{REFUSED_OF}{name}": each["refusal"]["chosen"]["refused"] for name, each in content["others"].items()}
+    own = content["refusal"]["cautious"]
+    others = {f"{REFUSED_OF}{name}": each["refusal"]["cautious"]["refused"] for name, each in content["others"].items()}
     return {"uncertainty.refused": own["refused"], "uncertainty.accuracy": own["accuracy"]} | others
 
 

@@ -101,7 +101,8 @@ GROUPS = (
                "over test images; of a Bayesian network with its weights at their means", LOWER, four),
         Column("brier_score", "Brier score", "squared distance of the probabilities from what was true", LOWER, four),
         Column("uncertainty.accuracy", "right when it answers", "share of the answered test images, where it may "
-               "refuse; as measured by evaluate --uncertainty", HIGHER),
+               "refuse: below the probability that refuses one in ten validation images; as measured by evaluate "
+               "--uncertainty", HIGHER),
         Column("uncertainty.refused", "refuses of its own", "share of the test images that it then gives no answer",
                LOWER),
     )),
