@@ -76,14 +76,6 @@ def times_of(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def undrawn():
-    """Without pictures of what prototypes look for: they take most of the time, and tables do not show them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("protolens.evaluation.overview.PIXELS", 0)
-        yield
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, undrawn) -> Path:
     """A folder with a finished table."""

@@ -20,14 +20,6 @@ MEASURE = 'measure = ["robustness", "gap", "uncertainty"]\nimages = 30\n'
 RUNS = ("net-1", "net-1-kmex", "box-1", "box-1-kmex")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def undrawn():
-    """Without pictures of what prototypes look for: they take most of the time, and tables do not show them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("protolens.evaluation.overview.PIXELS", 0)
-        yield
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, undrawn) -> Path:
     """A folder with a table that was made, then asked for measurements."""
