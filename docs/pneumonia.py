@@ -35,6 +35,15 @@ SICK = 1  # number of the class that must not be missed
 FOUND = 0.95  # share of the sick validation images that a threshold has to find
 RANKS = 0.94  # area under ROC of MedMNIST v2's ResNet-18 at 28 pixels, about
 MARGIN = 0.05  # of accuracy, by which a model must not be worse than the black box
+STRANGERS = "mnist"  # images that are no X-rays, as large
+HOLDS = (  # what is measured beside the evaluation
+    "trust.noise.gaussian.decision_stays",
+    "trust.noise.gaussian.nearest_stays",
+    "trust.gap.lrp.own",
+    "uncertainty.refused",
+    "uncertainty.accuracy",
+    f"uncertainty.refused_of.{STRANGERS}",
+)
 SOUND = 0.9  # share of a model's prototypes about which nothing is wrong
 
 
@@ -159,6 +168,7 @@ def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "area": spread(model.figures["area_under_roc"], ".3f", 1),
         "balanced": spread(model.figures["balanced_accuracy"]),
         **{name: spread(model.figures[name]) for name in names},
+        "holds": [spread(model.figures[name]) if name in model.figures else NONE for name in HOLDS],
         "sound": ", ".join(f"{own['healthy']} of {own['prototypes']}" for own in model.found),
         "seeds": f"{'seed' if len(sound(model)) == 1 else 'seeds'} {', '.join(map(str, sound(model)))}",
         "sound_in_all": sound_in_all(model),
@@ -184,6 +194,7 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
     mends = {each["kind"]: each["mend"] for model in models for found in model.found for each in found["findings"]}
     splits = black_box.runs[0].facts["data"]["splits"].items()
     rows = [told(model, pairs) for model in models]
+    edges = [mean(own) for model in models if (own := model.figures.get("trust.gap.lrp.edges"))]
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     text: str = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         seeds=len(black_box.runs),
@@ -192,6 +203,8 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
         fit=[f"{row['name']} ({row['seeds']})" for row in rows if not row["objections"]],
         together=[row["name"] for row in rows if row["sound_in_all"] and not row["objections"]],
         models=rows,
+        measured=int(models[0].figures["trust.robustness_images"][0]),
+        edges=[f"{100 * edge(edges):.0f}".replace("-", MINUS) for edge in (min, max)],
         ranks=RANKS,
         margin=f"{100 * MARGIN:g}",
         wrong=percent(1 - SOUND),

@@ -104,7 +104,7 @@ GROUPS = (
                "refuse: below the probability that refuses one in ten validation images; as measured by evaluate "
                "--uncertainty", HIGHER),
         Column("uncertainty.refused", "refuses of its own", "share of the test images that it then gives no answer",
-               LOWER),
+               NEITHER),
     )),
     Group("trust", "Does it decide as its black box does?", (
         Column("trust.agreement", "agreement", "share of images that both give the same class", HIGHER),
