@@ -1,10 +1,25 @@
 """The page of a comparison: what is best is bold, what is not known is a dash, and the first line is the verdict."""
 
 from itertools import combinations
+from math import hypot
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from protolens.report.compared import GROUPS, X, Y, answer, cell, plane, verdicts, write_compared
+from protolens.report.compared import (
+    GROUPS,
+    NUMBER_FROM_DOT,
+    X,
+    Y,
+    answer,
+    cell,
+    crowd,
+    plane,
+    shifts,
+    verdicts,
+    write_compared,
+)
 from protolens.terminal import show_comparison
 
 ACCURACY, LOSS = GROUPS[0].columns[0], GROUPS[0].columns[-1]
@@ -88,6 +103,25 @@ def test_the_plane_shows_those_that_have_both_kinds_of_diversity(found):
     chart = plane(found)
     assert chart.words == "1: a"
     assert plane({"kinds": found["kinds"][1:]}) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 250), st.floats(0, 150)), max_size=12))
+def test_each_number_is_near_its_dot_and_in_the_way_of_no_other_thing_where_there_is_room(dots):
+    found = shifts(dots)
+    assert len(found) == len(dots)
+    assert {round(hypot(*shift)) for shift in found} <= set(NUMBER_FROM_DOT)
+    numbers = [(x + right, y + up) for (x, y), (right, up) in zip(dots, found, strict=True)]
+    for number, (x, y) in zip(numbers, dots, strict=True):
+        near = [dot for dot in dots if hypot(dot[0] - x, dot[1] - y) < 90]
+        if len(near) < 3:  # itself, and one other
+            assert all(crowd(*number, other) == 0 for other in (*dots, *numbers) if other not in (number, (x, y)))
+
+
+def test_numbers_of_dots_that_coincide_are_apart():
+    one, other = shifts([(100, 50), (100, 50)])
+    assert crowd(*one, other) == 0
+    assert crowd(1, 2, (1, 2)) == 1
+    assert crowd(1, 2, (1, 9)) == 0.5
 
 
 def test_what_it_refuses_has_a_column_for_each_other_data_set(found, tmp_path):

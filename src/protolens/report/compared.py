@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import cos, floor, pi, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class Group:
 
 
 MANY = 10  # pairs that are all read
+LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 1, "shrinkA": 0, "shrinkB": 3}  # from a dot to its number
+NUMBER_FROM_DOT = (15, 23, 31)  # pixels
 DROP = "trust.prototypes.maps.{}.inpaint.average_drop.{}"
 # trust too: of `evaluate --beside` and `evaluate --robustness`
 OF_GAP = (
@@ -301,17 +304,44 @@ def plane(found: Mapping[str, Any]) -> Chart | None:
 
     def draw(axes: "Axes") -> None:
         axes.set_xlim(0, 1)
-        set_height(axes, 0.0, 1.0, "percent")
+        set_height(axes, min(0.9, floor(10 * min(y for _, _, y in dots)) / 10), 1.0, "percent")
         axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         axes.set_xlabel("by distance", color=MUTED, fontsize=TEXT, labelpad=4)
-        for number, (_, x, y) in enumerate(dots, start=1):
-            axes.plot([x], [y], "o", color=ACCENT, markersize=7, clip_on=False)
-            side = -1 if x > 0.85 else 1
-            axes.annotate(str(number), (x, y), (8 * side, 4), textcoords="offset points", color=INK, fontsize=TEXT,
-                          ha="left" if side > 0 else "right")  # fmt: skip
+        points = [(x, y) for _, x, y in dots]
+        axes.plot(*zip(*points, strict=True), "o", color=ACCENT, markersize=7, clip_on=False)
+        places = axes.transData.transform(points).tolist()
+        for number, (point, shift) in enumerate(zip(points, shifts(places), strict=True), start=1):
+            axes.annotate(str(number), point, shift, textcoords="offset points", color=INK, fontsize=TEXT,
+                          ha="center", va="center", arrowprops=LEADER)  # fmt: skip
 
     said = "; ".join(f"{number}: {name}" for number, (name, _, _) in enumerate(dots, start=1))
     return Chart("Different by attributes, over different by distance", to_svg("plane", draw), said, ())
+
+
+def shifts(dots: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """From each dot to the middle of its number: beside it, and as far from other dots and numbers as it can be.
+
+    dots: places in pixels. One after another takes the direction and distance where the least other thing is in its
+    way, the nearest of equal ones.
+    """
+    taken = [tuple(dot) for dot in dots]
+    found = []
+    for x, y in dots:
+        ways = [
+            (far * cos(turn), far * sin(turn))
+            for far in NUMBER_FROM_DOT
+            for turn in (step * pi / 6 for step in range(12))
+        ]
+        crowds = [sum(crowd(x + right, y + up, other) for other in taken) for right, up in ways]
+        shift = ways[crowds.index(min(crowds))]
+        found.append(shift)
+        taken.append((x + shift[0], y + shift[1]))
+    return found
+
+
+def crowd(x: float, y: float, other: Sequence[float]) -> float:
+    """How much a number of two digits there would be in another thing's way: 0 where they are apart."""
+    return max(0.0, 1 - abs(x - other[0]) / (1.5 * TEXT)) * max(0.0, 1 - abs(y - other[1]) / TEXT)
 
 
 def command(found: Mapping[str, Any], folder: Path) -> str:
