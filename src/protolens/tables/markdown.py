@@ -16,8 +16,8 @@ def to_markdown(content: Mapping[str, Any], figures: Sequence[str], pages: Seque
     lines = [
         f"# {content['title']}",
         "",
-        f"Written by `{content['made_by']}`. Mean ± sample standard deviation over seeds, on the test images, which",
-        "each run reads once. **Bold**: the best of a column, which need not be told apart from the next.",
+        f"Written by `{content['made_by']}`. Mean ± sample standard deviation over seeds, on the test images, by which",
+        "nothing was chosen. **Bold**: the best of a column, which need not be told apart from the next.",
         f"{NONE}: not defined, or there is no black box to hold it against. Runs that differ by their seed alone are",
         "of one kind; kinds are told apart when so large a difference would come by chance in fewer than 5 of 100",
         "cases, over other images and other seeds, with Holm's correction for the number of comparisons. Times are the",
