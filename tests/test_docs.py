@@ -94,4 +94,6 @@ def test_the_site_is_built_without_a_warning_and_asks_no_other_host(tmp_path):
     assert {host for page in pages for host in asked.findall(page.read_text(encoding="utf-8"))} == set()
     formula = (tmp_path / "site" / "methods" / "protopnet" / "index.html").read_text(encoding="utf-8")
     assert formula.count("<math") == 2
+    for name, title in (("mnist", "The family on MNIST"), ("pneumonia", "The family on PneumoniaMNIST")):
+        assert f"<h1>{title}</h1>" in (tmp_path / "site" / "results" / f"{name}.html").read_text(encoding="utf-8")
     assert "\\frac" not in formula

@@ -39,15 +39,21 @@ def write_table(table: Table, entries: Sequence[Entry], file: Path, out: Path) -
     content |= {"rows": rows, "comparisons": found, "cells": list(entries)}
     lines = [line for each in found for line in to_csv(each).splitlines(keepends=True)[1:]]
     write_text(out / f"{file.stem}.csv", to_csv({"kinds": []}) + "".join(lines))
-    pages: list[str] = []
-    for number, each in enumerate(found):
-        name = file.stem if len(found) == 1 else f"{file.stem}-{as_part_of_a_name(each['data'])}"
-        if f"{name}.html" in pages:  # the same set, split or sized in another way
-            name += f"-{number}"
-        pages.append(write_compared(each, out, name, table.title, table.figures, told).name)
+    pages = write_pages(content, out, file.stem)
     write_text(out / f"{file.stem}.md", to_markdown(content, table.figures, pages))
     write_json(out / f"{file.stem}.json", content)  # the last: with it the others are written
     return content
+
+
+def write_pages(content: Mapping[str, Any], out: Path, stem: str) -> list[str]:
+    """Write the page of `compare` for each set of images in what NAME.json holds; returns their file names."""
+    found, figures, pages = content["comparisons"], content["settings"]["figures"], list[str]()
+    for number, each in enumerate(found):
+        name = stem if len(found) == 1 else f"{stem}-{as_part_of_a_name(each['data'])}"
+        if f"{name}.html" in pages:  # the same set, split or sized in another way
+            name += f"-{number}"
+        pages.append(write_compared(each, out, name, content["title"], figures, content["made_by"]).name)
+    return pages
 
 
 def compared(entries: Sequence[Entry], wanted: Sequence[str]) -> dict[str, Any]:
