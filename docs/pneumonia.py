@@ -157,7 +157,8 @@ def spread(values: Sequence[float], write: str = ".1f", scale: float = 100) -> s
 
 def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the page says of a model; its picture is put beside the others."""
-    shown = next((run for run in model.runs if run.config.seed in sound(model)), model.runs[0])
+    seeds = sound(model)
+    shown = next((run for run in model.runs if run.config.seed in seeds), model.runs[0])
     shutil.copyfile(shown.folder / "figures" / "prototypes.png", PICTURES / f"{model.name}.png")
     asked = [[found["kinds"][kind] for found in model.found] for kind in ILLNESSES]
     found = model.found[model.runs.index(shown)]
@@ -170,7 +171,7 @@ def told(model: Model, pairs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **{name: spread(model.figures[name]) for name in names},
         "holds": [spread(model.figures[name]) if name in model.figures else NONE for name in HOLDS],
         "sound": ", ".join(f"{own['healthy']} of {own['prototypes']}" for own in model.found),
-        "seeds": f"{'seed' if len(sound(model)) == 1 else 'seeds'} {', '.join(map(str, sound(model)))}",
+        "seeds": f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}",
         "sound_in_all": sound_in_all(model),
         "objections": objections(model, pairs),
         "shown": shown.config.seed,
@@ -204,7 +205,7 @@ def page(compared: Mapping[str, Any], models: Sequence[Model]) -> str:
         together=[row["name"] for row in rows if row["sound_in_all"] and not row["objections"]],
         models=rows,
         measured=int(models[0].figures["trust.robustness_images"][0]),
-        edges=[f"{100 * edge(edges):.0f}".replace("-", MINUS) for edge in (min, max)],
+        edges=[spread([edge(edges)], ".0f") for edge in (min, max)],
         ranks=RANKS,
         margin=f"{100 * MARGIN:g}",
         wrong=percent(1 - SOUND),

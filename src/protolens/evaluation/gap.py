@@ -20,6 +20,7 @@ from protolens.errors import ProtolensError
 from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_numbers, rate_of, tried
 from protolens.evaluation.looking import KEPT
 from protolens.evaluation.maps import overlaps, rank_correlations
+from protolens.evaluation.predicates import means
 from protolens.evaluation.sampling import IMAGES, LEAST, drawn, mean_of, share_of, watched
 from protolens.explanation import Comparison, compared, drawn_of_each
 from protolens.files import write_json
@@ -93,8 +94,7 @@ def figures_of_gap(run: Run) -> dict[str, float | None]:
     content = run.told(FILE)
     if content is None:
         return {}
-    found = {f"trust.gap.{name}.{key}": own[key]["mean"] for name, own in content["methods"].items() for key in own}
-    return found | {"trust.gap_images": content["images"]}
+    return means(content["methods"], "trust.gap.") | {"trust.gap_images": content["images"]}
 
 
 def counterparts(run: Run, other: Run | Path | str | None) -> tuple[PrototypeModel, PrototypeModel]:

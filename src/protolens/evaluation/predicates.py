@@ -133,6 +133,12 @@ def pixels(images: Images, rows: Tensor) -> Tensor:
     return to_float(images.take(rows), "cpu")
 
 
+def means(figures: Mapping[str, Any], before: str = "") -> dict[str, float | None]:
+    """Those of nested figures that are a mean with its interval, by dotted names, each the mean alone."""
+    found = flat(figures, before).items()
+    return {name.removesuffix(".mean"): value for name, value in found if name.endswith(".mean")}
+
+
 def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float | None]:
     """Nested figures by dotted names; lists are left out."""
     found: dict[str, float | None] = {}

@@ -23,7 +23,7 @@ from protolens.evaluation import shaking
 from protolens.evaluation.budget import Costs, agreed, foreseen, half_width, in_points, line_of
 from protolens.evaluation.damaged import damaged
 from protolens.evaluation.drops import SHARE, WANTED, Damage, drops_of, kinds_of_maps, names_of
-from protolens.evaluation.predicates import flat
+from protolens.evaluation.predicates import means
 from protolens.evaluation.resampling import found_again, seconds_of_finding
 from protolens.evaluation.sampling import BATCH, IMAGES, LEAST, drawn, mean_of, watched
 from protolens.files import write_json
@@ -236,6 +236,4 @@ def figures_of_robustness(run: Run) -> dict[str, float | None]:
     if content is None:
         return {}
     parts = {name: content[name] for name in ("prototypes", "noise", "prototypes_again")}
-    means = ((name.rpartition(".mean"), value) for name, value in flat(parts).items())
-    found = {f"trust.{before}": value for (before, mean, after), value in means if mean and not after}
-    return found | {"trust.robustness_images": content["images"]}
+    return means(parts, "trust.") | {"trust.robustness_images": content["images"]}

@@ -218,8 +218,8 @@ def groups_of(found: Mapping[str, Any], figures: Sequence[str] = ()) -> list[dic
         columns = [column for column in wanted if any(known(kind, column) for kind in kinds)]
         if columns:
             rows = [(kind["name"], [cell(kind, column, kinds) for column in columns]) for kind in kinds]
-            own = {"name": group.name, "question": group.question, "measured": measured(group, kinds)}
-            groups.append({**own, "columns": columns, "rows": rows})
+            own = {"name": group.name, "question": group.question, "columns": columns, "rows": rows}
+            groups.append(own | {"measured": measured(group, kinds)})
     return groups
 
 
@@ -324,14 +324,11 @@ def shifts(dots: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     dots: places in pixels. One after another takes the direction and distance where the least other thing is in its
     way, the nearest of equal ones.
     """
+    turns = [step * pi / 6 for step in range(12)]
+    ways = [(far * cos(turn), far * sin(turn)) for far in NUMBER_FROM_DOT for turn in turns]
     taken = [tuple(dot) for dot in dots]
     found = []
     for x, y in dots:
-        ways = [
-            (far * cos(turn), far * sin(turn))
-            for far in NUMBER_FROM_DOT
-            for turn in (step * pi / 6 for step in range(12))
-        ]
         crowds = [sum(crowd(x + right, y + up, other) for other in taken) for right, up in ways]
         shift = ways[crowds.index(min(crowds))]
         found.append(shift)
